@@ -1,0 +1,90 @@
+"""The dialect interface: requests → token ids, token ids → channel deltas.
+
+Pure text and token work: no I/O, no clock, no engine calls besides its tokenizer. User text is
+data: control tokens inside a file or a question are encoded as plain text.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ingle.messages import Channel, Chat, Infill
+
+from ..engines.engine import Job
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """Text for the client on one channel. `tokens` is how many tokens it took."""
+
+    channel: Channel
+    text: str
+    tokens: int = 0
+
+
+class Stream(ABC):
+    """The answer of one job, as it comes. A state machine: `feed` any number of times, `finish`."""
+
+    @abstractmethod
+    def feed(self, ids: Sequence[int], text: str) -> list[Piece]:
+        """New tokens and their text (as in `engine.Tokens`) → what the client may see now."""
+
+    @abstractmethod
+    def finish(self) -> list[Piece]:
+        """The job is over: what was held back and may be shown."""
+
+    @property
+    def complete(self) -> bool:
+        """True when the answer is whole and the rest of the generation is not needed."""
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to run and how to read it."""
+
+    job: Job
+    stream: Stream
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How much prompt a request can afford.
+
+    `uncached_tokens` is what can be computed within the request's deadline at the measured
+    prefill rate; `context` is the model's limit for prompt and answer together.
+    """
+
+    uncached_tokens: int
+    context: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defaults:
+    """Values for the fields that a request leaves out; from the settings."""
+
+    effort: str = "medium"
+    chat_max_tokens: int = 2048
+    chat_temperature: float = 0.7
+    infill_max_tokens: int = 48
+    infill_multiline_max_tokens: int = 192
+
+
+class Dialect(ABC):
+    """How one family of models is spoken to."""
+
+    #: Name in status.
+    name: str
+
+    @abstractmethod
+    def chat(self, job_id: int, request: Chat, budget: Budget, defaults: Defaults) -> Plan:
+        """Render a conversation.
+
+        Raises `ContextOverflow` or `InvalidRequest` of `ingle.errors`.
+        """
+
+    @abstractmethod
+    def infill(self, job_id: int, request: Infill, budget: Budget, defaults: Defaults) -> Plan:
+        """Render a completion at a cursor. The stream gives the text to insert after `prefix`."""

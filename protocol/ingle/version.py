@@ -1,0 +1,6 @@
+"""The one place that knows the versions: the package's and the wire protocol's."""
+
+__version__ = "0.1.0"
+
+#: Version of the wire protocol (`protocol/SPEC.md`). It is the fifth byte of every message.
+PROTOCOL_VERSION = 1
