@@ -135,7 +135,7 @@ class ModelInfo(Struct, kw_only=True, frozen=True, omit_defaults=True):
 # --- requests ------------------------------------------------------------------------------
 
 
-class Hello(Message, tag="hello"):
+class Hello(Message, tag="hello", kw_only=True, frozen=True):
     """First message of a connection. Answered by `welcome` or `error`."""
 
     id: RequestId
@@ -145,7 +145,7 @@ class Hello(Message, tag="hello"):
     capabilities: list[str] = []
 
 
-class Chat(Message, tag="chat"):
+class Chat(Message, tag="chat", kw_only=True, frozen=True):
     """Continue a conversation. Streams `delta` events."""
 
     id: RequestId
@@ -163,7 +163,7 @@ class Chat(Message, tag="chat"):
     conversation: Name = ""
 
 
-class Infill(Message, tag="infill"):
+class Infill(Message, tag="infill", kw_only=True, frozen=True):
     """Complete code between `prefix` and `suffix`. Streams `delta` events on `final`."""
 
     id: RequestId
@@ -183,27 +183,27 @@ class Infill(Message, tag="infill"):
     deadline_ms: Milliseconds | None = None
 
 
-class Cancel(Message, tag="cancel"):
+class Cancel(Message, tag="cancel", kw_only=True, frozen=True):
     """End another request of this connection. `done` even if that one is already over."""
 
     id: RequestId
     request: RequestId
 
 
-class Status(Message, tag="status"):
+class Status(Message, tag="status", kw_only=True, frozen=True):
     """One `report` event, then `done`."""
 
     id: RequestId
 
 
-class Watch(Message, tag="watch"):
+class Watch(Message, tag="watch", kw_only=True, frozen=True):
     """A `report` event at every interval until cancelled."""
 
     id: RequestId
     interval_ms: Annotated[int, Meta(ge=50, le=3_600_000)] = 1000
 
 
-class Load(Message, tag="load"):
+class Load(Message, tag="load", kw_only=True, frozen=True):
     """Make a model resident. Streams `progress`."""
 
     id: RequestId
@@ -212,20 +212,20 @@ class Load(Message, tag="load"):
     engine: Name | None = None
 
 
-class Unload(Message, tag="unload"):
+class Unload(Message, tag="unload", kw_only=True, frozen=True):
     """End the worker of one model, or of all; its memory comes back."""
 
     id: RequestId
     model: Name | None = None
 
 
-class Models(Message, tag="models"):
+class Models(Message, tag="models", kw_only=True, frozen=True):
     """One `catalog` event, then `done`."""
 
     id: RequestId
 
 
-class Shutdown(Message, tag="shutdown"):
+class Shutdown(Message, tag="shutdown", kw_only=True, frozen=True):
     """Stop the daemon. Running requests get `drain_ms` to finish."""
 
     id: RequestId
@@ -235,7 +235,7 @@ class Shutdown(Message, tag="shutdown"):
 # --- events --------------------------------------------------------------------------------
 
 
-class Welcome(Message, tag="welcome"):
+class Welcome(Message, tag="welcome", kw_only=True, frozen=True):
     """Answer to `hello`."""
 
     id: RequestId
@@ -246,13 +246,13 @@ class Welcome(Message, tag="welcome"):
     heartbeat_ms: int
 
 
-class Accepted(Message, tag="accepted"):
+class Accepted(Message, tag="accepted", kw_only=True, frozen=True):
     """The request is in; exactly one `done` or `error` will follow."""
 
     id: RequestId
 
 
-class Progress(Message, tag="progress"):
+class Progress(Message, tag="progress", kw_only=True, frozen=True):
     """Something long is under way. `fraction` is 0..1, None when unknown."""
 
     id: RequestId
@@ -261,7 +261,7 @@ class Progress(Message, tag="progress"):
     detail: str = ""
 
 
-class Started(Message, tag="started"):
+class Started(Message, tag="started", kw_only=True, frozen=True):
     """The engine works on it; `queue_ms` is how long it waited."""
 
     id: RequestId
@@ -269,7 +269,7 @@ class Started(Message, tag="started"):
     model: str = ""
 
 
-class Delta(Message, tag="delta"):
+class Delta(Message, tag="delta", kw_only=True, frozen=True):
     """More text. `tokens` is how many tokens it took (a text may come in fewer events)."""
 
     id: RequestId
@@ -278,7 +278,7 @@ class Delta(Message, tag="delta"):
     tokens: int = 0
 
 
-class Report(Message, tag="report"):
+class Report(Message, tag="report", kw_only=True, frozen=True):
     """Answer to `status` and `watch`."""
 
     id: RequestId
@@ -297,14 +297,14 @@ class Report(Message, tag="report"):
     notices: list[str] = []
 
 
-class Catalog(Message, tag="catalog"):
+class Catalog(Message, tag="catalog", kw_only=True, frozen=True):
     """Answer to `models`."""
 
     id: RequestId
     models: list[ModelInfo] = []
 
 
-class Done(Message, tag="done"):
+class Done(Message, tag="done", kw_only=True, frozen=True):
     """The request ended as asked. Terminal."""
 
     id: RequestId
@@ -316,7 +316,7 @@ class Done(Message, tag="done"):
     confidence: float | None = None
 
 
-class Error(Message, tag="error"):
+class Error(Message, tag="error", kw_only=True, frozen=True):
     """The request failed. Terminal. `id` is None when the bytes had no readable id."""
 
     id: RequestId | None = None
@@ -326,13 +326,11 @@ class Error(Message, tag="error"):
     retry_after_ms: int | None = None
 
 
-class Heartbeat(Message, tag="heartbeat"):
+class Heartbeat(Message, tag="heartbeat", kw_only=True, frozen=True):
     """Sent to every client with an open request: the daemon lives. Belongs to no request."""
 
 
-Request = (
-    Hello | Chat | Infill | Cancel | Status | Watch | Load | Unload | Models | Shutdown
-)
+Request = Hello | Chat | Infill | Cancel | Status | Watch | Load | Unload | Models | Shutdown
 Event = (
     Welcome | Accepted | Progress | Started | Delta | Report | Catalog | Done | Error | Heartbeat
 )

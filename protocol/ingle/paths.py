@@ -61,8 +61,8 @@ def private_dir(folder: Path) -> Path:
 
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if sys.platform != "win32":
-        for owned in (folder, folder.parent) if folder.parent.name.startswith("ingle-") else (
-            folder,
+        for owned in (
+            (folder, folder.parent) if folder.parent.name.startswith("ingle-") else (folder,)
         ):
             facts = owned.lstat()
             if facts.st_uid != os.getuid() or owned.is_symlink():

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ingle.messages import Channel, Chat, Infill
-
-from ..engines.engine import Job
+from ingled.engines.engine import Job
 
 
 @dataclass(frozen=True, kw_only=True)
