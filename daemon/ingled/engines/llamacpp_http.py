@@ -1,0 +1,103 @@
+"""Small questions to llama.cpp's own server: properties, tokenize, detokenize.
+
+They go over its unix socket (loopback TCP where there are none), never by text that could carry
+control tokens: `parse_special` is off.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from ingle.errors import InvalidRequest
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=60)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class UnixServer:
+    """A JSON client of one server. Used by one thread at a time per connection."""
+
+    def __init__(self, address: str, key: str) -> None:
+        """`address` is xllamacpp's `listening_address`: `unix://PATH` or `http://HOST:PORT`."""
+        self._address = address
+        self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+
+    def get(self, path: str) -> Any:
+        """GET a JSON document."""
+        return self._call("GET", path, None)
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        """POST a JSON document, get one."""
+        return self._call("POST", path, json.dumps(body, ensure_ascii=False).encode())
+
+    def _call(self, method: str, path: str, body: bytes | None) -> Any:
+        connection = self._connect()
+        try:
+            connection.request(method, path, body, self._headers)
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise RuntimeError(f"llama.cpp answered {response.status} to {path}")
+        return answer
+
+    def _connect(self) -> http.client.HTTPConnection:
+        scheme, _, rest = self._address.partition("://")
+        if scheme == "unix":
+            return _UnixConnection(rest)
+        host, _, port = rest.rpartition(":")
+        return http.client.HTTPConnection(host, int(port), timeout=60)
+
+
+class ServerTokenizer:
+    """The loaded model's tokenizer, asked over the server's socket."""
+
+    def __init__(self, server: UnixServer) -> None:
+        self._server = server
+        self._short = lru_cache(maxsize=4096)(self._encode)
+        self.special = lru_cache(maxsize=4096)(self._special)
+
+    def encode(self, text: str) -> list[int]:
+        """Plain text → ids; control tokens in it stay text. Short texts are remembered."""
+        return list(self._short(text) if len(text) <= 256 else self._encode(text))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Ids → text."""
+        content: str = self._server.post("/detokenize", {"tokens": list(ids)})["content"]
+        return content
+
+    def _encode(self, text: str) -> tuple[int, ...]:
+        if not text:
+            return ()
+        try:
+            answer = self._server.post(
+                "/tokenize", {"content": text, "parse_special": False, "add_special": False}
+            )
+        except UnicodeEncodeError as error:
+            raise InvalidRequest("the text has a lone surrogate: it is not valid Unicode") from (
+                error
+            )
+        return tuple(answer["tokens"])
+
+    def _special(self, text: str) -> int | None:
+        answer = self._server.post(
+            "/tokenize", {"content": text, "parse_special": True, "add_special": False}
+        )
+        ids = answer["tokens"]
+        # An ordinary word may be a single token too; a control token is one that plain
+        # tokenization does not give.
+        return ids[0] if len(ids) == 1 and tuple(ids) != self._encode(text) else None

@@ -1,0 +1,142 @@
+"""Bound sockets and their endpoints: ipc where there is one, else loopback TCP with CURVE."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import zmq
+
+from ingle.codec import MAX_TRANSPORT_BYTES
+from ingle.endpoint import (
+    ZMTP_HEARTBEAT_MS,
+    ZMTP_TIMEOUT_MS,
+    Endpoint,
+    default_url,
+    endpoint_file,
+)
+from ingle.errors import LocalError
+from ingle.paths import MAX_IPC_PATH
+
+
+def bind(
+    socket: zmq.Socket[Any], context: zmq.Context[Any], url: str, allowed_keys: list[str]
+) -> tuple[Endpoint, Any]:
+    """Bind `socket` at `url` and return its endpoint for local clients.
+
+    The second value is the CURVE authenticator to `stop()` in the end, None over ipc. Raises
+    `LocalError` for an address that can't be bound, or a remote one without `allowed_keys`.
+    """
+    socket.setsockopt(zmq.LINGER, 500)
+    socket.setsockopt(zmq.MAXMSGSIZE, MAX_TRANSPORT_BYTES)
+    socket.setsockopt(zmq.HEARTBEAT_IVL, ZMTP_HEARTBEAT_MS)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, ZMTP_TIMEOUT_MS)
+    if url.startswith("ipc://"):
+        _bind_ipc(socket, url)
+        return Endpoint(url=url), None
+    if url.startswith("tcp://"):
+        return _bind_tcp(socket, context, url, allowed_keys)
+    raise LocalError(f"can't listen on {url!r}: use ipc://PATH or tcp://HOST:PORT")
+
+
+def publish(endpoint: Endpoint) -> None:
+    """Write the endpoint file, for the user alone, in one step."""
+    file = endpoint_file()
+    temporary = file.with_suffix(f".{os.getpid()}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(msgspec.json.encode(endpoint))
+    temporary.replace(file)
+
+
+def withdraw() -> None:
+    """Remove the endpoint file: nobody listens any more."""
+    endpoint_file().unlink(missing_ok=True)
+
+
+def private_url(folder: Path, name: str) -> str:
+    """An address for a socket that only this user's processes are told of."""
+    return f"ipc://{folder / name}" if sys.platform != "win32" else default_url()
+
+
+def _bind_ipc(socket: zmq.Socket[Any], url: str) -> None:
+    path = Path(url.removeprefix("ipc://"))
+    if len(os.fsencode(path)) > MAX_IPC_PATH:
+        raise LocalError(
+            f"the socket's path has {len(os.fsencode(path))} bytes, {MAX_IPC_PATH} are possible: "
+            "set `daemon.listen` to a shorter ipc:// path"
+        )
+    # The caller holds the daemon's lock, so a socket that is there was left behind.
+    path.unlink(missing_ok=True)
+    try:
+        socket.bind(url)
+    except zmq.ZMQError as error:
+        raise LocalError(f"can't listen on {url} ({error.strerror}): check `daemon.listen`") from (
+            error
+        )
+
+
+def _bind_tcp(
+    socket: zmq.Socket[Any], context: zmq.Context[Any], url: str, allowed_keys: list[str]
+) -> tuple[Endpoint, Any]:
+    if not zmq.has("curve"):
+        raise LocalError("this pyzmq has no CURVE, which TCP needs: install pyzmq's wheel")
+    if not _is_loopback(url) and not allowed_keys:
+        raise LocalError(
+            f"{url} is reachable from other machines: name the clients' public keys in "
+            "`daemon.allowed_client_keys`, or listen on 127.0.0.1"
+        )
+    from zmq.auth.asyncio import AsyncioAuthenticator
+
+    server_public, server_secret = zmq.curve_keypair()
+    client_public, client_secret = zmq.curve_keypair()
+    authenticator = AsyncioAuthenticator(context)
+    authenticator.start()
+    authenticator.configure_curve_callback(
+        credentials_provider=_AllowedKeys([*allowed_keys, client_public.decode()])
+    )
+    socket.setsockopt(zmq.CURVE_SERVER, 1)
+    socket.setsockopt(zmq.CURVE_SECRETKEY, server_secret)
+    try:
+        socket.bind(url)
+    except zmq.ZMQError as error:
+        authenticator.stop()
+        raise LocalError(
+            f"can't listen on {url} ({error.strerror}): choose another port in `daemon.listen`"
+        ) from error
+    bound = socket.getsockopt(zmq.LAST_ENDPOINT)
+    assert isinstance(bound, bytes)
+    return (
+        Endpoint(
+            url=bound.decode().rstrip("\0").replace("0.0.0.0", "127.0.0.1"),  # noqa: S104
+            server_key=server_public.decode(),
+            public_key=client_public.decode(),
+            secret_key=client_secret.decode(),
+        ),
+        authenticator,
+    )
+
+
+class _AllowedKeys:
+    """What pyzmq's authenticator asks: may this client key in?"""
+
+    def __init__(self, keys: list[str]) -> None:
+        self._keys = {key.encode() for key in keys}
+
+    def callback(self, domain: str, key: bytes) -> bool:
+        """`key` is Z85."""
+        del domain
+        return key in self._keys
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
