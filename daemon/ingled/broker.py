@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 from collections.abc import Callable, Coroutine, Sequence
@@ -60,6 +61,8 @@ from .settings import Settings
 log = logging.getLogger("ingled.broker")
 
 HEARTBEAT_S = 2.0
+#: Clients with nothing open are asked whether they still exist at every so many beats.
+IDLE_BEATS = 15
 CAPABILITIES = ["chat", "infill", "watch", "load", "models", "shutdown"]
 
 
@@ -111,11 +114,11 @@ class Broker:
 
     async def heartbeats(self) -> None:
         """Tell clients with open requests that the daemon lives; notices those that died."""
-        while True:
+        for beat in itertools.count():
             await asyncio.sleep(HEARTBEAT_S)
             for identity, client in list(self._clients.items()):
-                if client.open:
-                    self._front.send(identity, Heartbeat())
+                if client.open or beat % IDLE_BEATS == 0:
+                    self._front.heartbeat(identity, Heartbeat())
 
     async def stopped(self) -> None:
         """Return when a client asked for shutdown."""

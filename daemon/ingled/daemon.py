@@ -151,7 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with asyncio.Runner(loop_factory=_event_loop) as runner:
             runner.run(_run(settings))
     except IngleError as error:
-        log.error("%s", error)
+        if logging.getLogger().handlers:
+            log.error("%s", error)
         print(f"ingled: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:

@@ -71,6 +71,11 @@ class Front:
         elif not self._try(identity, frames):
             self._keep(identity, self._outboxes.setdefault(identity, deque()), event, frames)
 
+    def heartbeat(self, identity: Identity, event: Message) -> None:
+        """Send unless the client is behind anyway."""
+        if identity not in self._outboxes:
+            self._try(identity, codec.encode(event))
+
     def drop_pending(self, identity: Identity) -> None:
         """Forget the deltas and progress that wait for a client; how requests ended stays."""
         outbox = self._outboxes.get(identity)

@@ -84,6 +84,10 @@ def _bind_ipc(socket: zmq.Socket[Any], url: str) -> None:
 def _bind_tcp(
     socket: zmq.Socket[Any], context: zmq.Context[Any], url: str, allowed_keys: list[str]
 ) -> tuple[Endpoint, Any]:
+    port = url.rpartition(":")[2]
+    if port != "*" and not (port.isdecimal() and int(port) <= 65535):
+        # libzmq would quietly take it modulo 65536.
+        raise LocalError(f"{url}: a port is a number up to 65535, correct `daemon.listen`")
     if not zmq.has("curve"):
         raise LocalError("this pyzmq has no CURVE, which TCP needs: install pyzmq's wheel")
     if not _is_loopback(url) and not allowed_keys:

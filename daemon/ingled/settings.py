@@ -32,6 +32,7 @@ from .settings_schema import (
     all_settings,
     default_toml,
     settings_table,
+    toml_value,
 )
 
 FILE_NAME = "config.toml"
@@ -52,6 +53,7 @@ __all__ = [
     "needs_restart",
     "settings_file",
     "settings_table",
+    "toml_value",
 ]
 
 
@@ -118,9 +120,11 @@ class _Reader:
     def settings(self) -> Settings:
         try:
             found = tomllib.loads(self._text)
+        except RecursionError as error:
+            self._fail(None, "this nests too deep to be a settings file", error)
         except tomllib.TOMLDecodeError as error:
             where = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)", str(error))
-            line = int(where[1]) if where and where[1] else len(self._text.splitlines())
+            line = int(where[1]) if where and where[1] else self._text.rstrip("\n").count("\n") + 1
             reason = str(error).replace(where[0], "") if where else str(error)
             self._fail(line, f"this is not valid TOML: {reason[:1].lower()}{reason[1:]}", error)
         known: dict[str, dict[str, Setting]] = {}
@@ -133,23 +137,26 @@ class _Reader:
     def _check_section(
         self, section: str, values: Any, known: Mapping[str, Mapping[str, Setting]]
     ) -> None:
-        line = self._line(section)
         if section not in known:
             homes = [f"[{home}]" for home, keys in known.items() if section in keys]
             hint = f": it belongs under {' or '.join(homes)}" if homes else _hint(section, known)
             what = "section" if isinstance(values, dict) else "setting"
-            self._fail(line, f"unknown {what} {section!r}{hint}")
+            self._fail(self._line(section), f"unknown {what} {section!r}{hint}")
         if not isinstance(values, dict):
-            self._fail(line, f"{section} is a section: write [{section}] on a line of its own")
+            self._fail(
+                self._line(section),
+                f"{section} is a section: write [{section}] on a line of its own",
+            )
         for key, value in values.items():
             setting = known[section].get(key)
             if setting is None:
-                line = self._line(section, key)
                 homes = [f"[{home}]" for home, keys in known.items() if key in keys]
                 hint = _hint(key, known[section])
                 if homes and "did you mean" not in hint:
                     hint = f": it belongs under {' or '.join(homes)}"
-                self._fail(line, f"unknown setting {key!r} in [{section}]{hint}")
+                self._fail(
+                    self._line(section, key), f"unknown setting {key!r} in [{section}]{hint}"
+                )
             self._check_value(setting, value)
 
     def _check_value(self, setting: Setting, value: Any) -> None:
@@ -179,12 +186,12 @@ class _Reader:
         A line defines it when the text before it parses and lacks it, and the text up to the end
         of its value parses and has it. So strings, comments and inline tables can't mislead.
         """
-        lines = self._text.splitlines(keepends=True)
+        lines = self._text.split("\n")
         for start, line in enumerate(lines):
-            if path[-1] not in line or _has("".join(lines[:start]), path) is not False:
+            if path[-1] not in line or _has("\n".join(lines[:start]), path) is not False:
                 continue
             for end in range(start + 1, len(lines) + 1):
-                has = _has("".join(lines[:end]), path)
+                has = _has("\n".join(lines[:end]), path)
                 if has is not None:
                     break
             if has:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -20,7 +20,7 @@ from ingle.messages import Effort
 #: When a changed setting takes effect.
 NOW = "at once"
 LOAD = "next model load"
-RESTART = "daemon restart"
+RESTART = "next daemon start"
 
 #: CURVE keys in Z85 (https://rfc.zeromq.org/spec/32/).
 _KEY = r"^[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}$"
@@ -152,13 +152,22 @@ class InlineSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=
 class ScriptedSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The deterministic test engine. These are handed to it as they are."""
 
-    script: Annotated[str, _meta("What it answers.", LOAD, form="text")] = ""
+    script: Annotated[
+        str,
+        _meta("What it answers. Empty: it says again what it was told.", LOAD, form="text"),
+    ] = ""
     tokens_per_second: Annotated[float, _meta("Pace of decode.", LOAD, gt=0, le=1_000_000)] = 200.0
     prefill_tokens_per_second: Annotated[
         float, _meta("Pace of prefill.", LOAD, gt=0, le=100_000_000)
     ] = 20000.0
     fault: Annotated[
-        str, _meta("What goes wrong, for tests of bad days. Empty: nothing.", LOAD, form="text")
+        str,
+        _meta(
+            "What goes wrong: `load` (refuses to load), `load-exit` (dies while loading), `exit:N` "
+            "(dies at the Nth token), `job:N` (fails the job at its Nth token). Empty: nothing.",
+            LOAD,
+            form="text",
+        ),
     ] = ""
 
 
@@ -263,8 +272,8 @@ def _allowed(annotation: Any) -> str:
     while isinstance(info, msgspec.inspect.Metadata):
         info = info.type
     match info:
-        case msgspec.inspect.LiteralType(values=values):
-            return ", ".join(json.dumps(value) for value in values)
+        case msgspec.inspect.LiteralType():
+            return ", ".join(json.dumps(value) for value in get_args(annotation.__origin__))
         case msgspec.inspect.BoolType():
             return "true, false"
         case msgspec.inspect.IntType(ge=low, le=high):

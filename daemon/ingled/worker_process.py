@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 import zmq
@@ -65,10 +64,8 @@ class WorkerProcess:
 
     def send(self, message: Message) -> None:
         """Give the worker a message; one to a dead worker is lost, `on_exit` follows."""
-        sent: Any = self._socket.send(codec.pack(message), flags=zmq.NOBLOCK)
-        if sent.done():
-            # A full pipe means a dead or hopeless worker; its exit is what gets handled.
-            sent.exception()
+        # pyzmq keeps the order and sends once the worker has connected; nobody waits for it.
+        _ = self._socket.send(codec.pack(message))
 
     def quit(self) -> None:
         """Ask it to end."""

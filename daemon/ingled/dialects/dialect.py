@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ingle.errors import ContextOverflow
 from ingle.messages import Channel, Chat, Infill
 from ingled.engines.engine import Job
 
@@ -69,6 +70,38 @@ class Defaults:
     chat_temperature: float = 0.7
     infill_max_tokens: int = 48
     infill_multiline_max_tokens: int = 192
+
+
+#: No text has more characters a token than this, over its whole length.
+MAX_CHARACTERS_PER_TOKEN = 64
+#: A chat whose answer gets fewer tokens than this is refused.
+MIN_ANSWER_TOKENS = 16
+
+
+def check_length(characters: int, context: int) -> None:
+    """Refuse a conversation that can't fit, before any time goes into tokenizing it.
+
+    Raises `ContextOverflow`.
+    """
+    if characters > context * MAX_CHARACTERS_PER_TOKEN:
+        raise ContextOverflow(
+            f"the conversation has {characters:,} characters, far more than the model's context "
+            f"of {context:,} tokens: send less text"
+        )
+
+
+def answer_tokens(prompt: int, context: int, wanted: int) -> int:
+    """Tokens an answer may have after a prompt of `prompt` tokens.
+
+    Raises `ContextOverflow` when there is no useful room left.
+    """
+    room = context - prompt
+    if room < min(wanted, MIN_ANSWER_TOKENS):
+        raise ContextOverflow(
+            f"the conversation has {prompt:,} tokens, the model's context is {context:,} with the "
+            "answer: send less text, start a new conversation, or load it with a larger context"
+        )
+    return min(wanted, room)
 
 
 class Dialect(ABC):

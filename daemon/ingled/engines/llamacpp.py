@@ -255,6 +255,7 @@ def _request(job: Job) -> dict[str, Any]:
         "cache_prompt": True,
         "return_tokens": True,
         "return_progress": True,
+        "timings_per_token": True,
         "verbose": True,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,

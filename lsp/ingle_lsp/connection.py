@@ -1,0 +1,225 @@
+"""The connection to the daemon: made when needed, made again when lost, quiet while it is down.
+
+`Link` is the policy: a state machine without I/O. `DaemonConnection` does what it says. Nothing
+runs by itself: a request that finds the connection down, and a retry due, tries again; so a daemon
+that is off costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from enum import Enum, auto
+from typing import Protocol
+
+from ingle.errors import ConnectionFailed, DaemonNotRunning, IngleError, VersionMismatch
+from ingle.results import Completion
+
+log = logging.getLogger(__name__)
+
+#: Seconds until the second try after a failed one, and the longest such pause.
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 10.0
+#: Seconds that a daemon which was just started gets, and how often it is looked for.
+START_PATIENCE = 30.0
+START_POLL = 0.1
+
+
+class State(Enum):
+    """What the connection is doing."""
+
+    DISCONNECTED = auto()
+    CONNECTING = auto()
+    CONNECTED = auto()
+    #: The last try failed; the next one is allowed later.
+    WAITING = auto()
+    CLOSED = auto()
+
+
+class Event(Enum):
+    """What happens to it."""
+
+    TRY = auto()
+    OPENED = auto()
+    REFUSED = auto()
+    LOST = auto()
+    CLOSE = auto()
+
+
+TRANSITIONS: dict[tuple[State, Event], State] = {
+    (State.DISCONNECTED, Event.TRY): State.CONNECTING,
+    (State.WAITING, Event.TRY): State.CONNECTING,
+    (State.CONNECTING, Event.OPENED): State.CONNECTED,
+    (State.CONNECTING, Event.REFUSED): State.WAITING,
+    (State.CONNECTED, Event.LOST): State.DISCONNECTED,
+    (State.DISCONNECTED, Event.CLOSE): State.CLOSED,
+    (State.CONNECTING, Event.CLOSE): State.CLOSED,
+    (State.CONNECTED, Event.CLOSE): State.CLOSED,
+    (State.WAITING, Event.CLOSE): State.CLOSED,
+    (State.CLOSED, Event.CLOSE): State.CLOSED,
+}
+
+
+class Link:
+    """State, and when to try again. Times are seconds of any steady clock."""
+
+    def __init__(self) -> None:
+        self.state = State.DISCONNECTED
+        self._failures = 0
+        self._retry_at = 0.0
+
+    def apply(self, event: Event, now: float) -> None:
+        """Take an event. Raises `ValueError` for one that can't happen in this state."""
+        following = TRANSITIONS.get((self.state, event))
+        if following is None:
+            raise ValueError(f"{event.name} can't happen while {self.state.name}")
+        self.state = following
+        if event is Event.OPENED:
+            self._failures = 0
+        elif event is Event.REFUSED:
+            self._retry_at = now + min(FIRST_PAUSE * 2**self._failures, LONGEST_PAUSE)
+            self._failures += 1
+
+    def may_try(self, now: float) -> bool:
+        """Whether a try is allowed now."""
+        return self.state is State.DISCONNECTED or (
+            self.state is State.WAITING and now >= self._retry_at
+        )
+
+
+class DaemonClient(Protocol):
+    """What the language server needs of `ingle.AsyncClient`."""
+
+    @property
+    def lost(self) -> bool: ...
+
+    async def infill(self, prefix: str, suffix: str = "", **fields: object) -> Completion: ...
+
+    async def close(self) -> None: ...
+
+
+class StartedProcess(Protocol):
+    """What is needed of the daemon's `subprocess.Popen`."""
+
+    def poll(self) -> int | None: ...
+
+
+class DaemonConnection:
+    """Hands out the client, one try at a time for however many ask.
+
+    `connect` raises an `IngleError` when there is nobody to talk to. `may_start` says whether the
+    user allows to start the daemon; that happens once at most, so that a daemon which the user
+    stopped stays stopped. `tell` shows a sentence to the user.
+    """
+
+    def __init__(
+        self,
+        *,
+        connect: Callable[[], Awaitable[DaemonClient]],
+        start: Callable[[], StartedProcess],
+        may_start: Callable[[], bool],
+        tell: Callable[[str], None],
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._connect = connect
+        self._start = start
+        self._may_start = may_start
+        self._tell = tell
+        self._clock = clock
+        self._sleep = sleep
+        self._link = Link()
+        self._client: DaemonClient | None = None
+        self._try: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        self._was_connected = False
+        self._was_started = False
+        self._told: set[type[IngleError]] = set()
+
+    @property
+    def state(self) -> State:
+        """What the connection is doing."""
+        return self._link.state
+
+    async def client(self) -> DaemonClient | None:
+        """The client, after a try to connect if one is due; None while the daemon is down."""
+        if self._client is not None and self._client.lost:
+            self.lost(self._client)
+        if self._link.may_try(self._clock()):
+            self._link.apply(Event.TRY, self._clock())
+            self._try = asyncio.create_task(self._open())
+        if self._link.state is State.CONNECTING and self._try is not None:
+            # Others wait for the same try: one that gives up must not end it.
+            await asyncio.shield(self._try)
+        return self._client
+
+    def lost(self, client: DaemonClient) -> None:
+        """A call on `client` found the daemon gone. An older client's loss is no news."""
+        if client is not self._client:
+            return
+        self._client = None
+        self._link.apply(Event.LOST, self._clock())
+        task = asyncio.create_task(client.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        """End it for good."""
+        self._link.apply(Event.CLOSE, self._clock())
+        if self._try is not None:
+            self._try.cancel()
+            await asyncio.gather(self._try, return_exceptions=True)
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+        await asyncio.gather(*self._closing, return_exceptions=True)
+
+    async def _open(self) -> None:
+        try:
+            client = await self._connected()
+        except IngleError as error:
+            self._link.apply(Event.REFUSED, self._clock())
+            self._report(error)
+        except Exception as error:
+            self._link.apply(Event.REFUSED, self._clock())
+            log.exception("connecting failed")
+            self._report(IngleError(f"no connection to the daemon ({type(error).__name__})"))
+        else:
+            self._client = client
+            self._link.apply(Event.OPENED, self._clock())
+            self._was_connected = True
+            self._told.clear()
+
+    async def _connected(self) -> DaemonClient:
+        try:
+            return await self._connect()
+        except DaemonNotRunning:
+            if self._was_connected or self._was_started or not self._may_start():
+                raise
+        self._was_started = True
+        try:
+            process = await asyncio.to_thread(self._start)
+        except OSError as error:
+            raise DaemonNotRunning(
+                f"ingled could not be started ({error.strerror}): try `ingle up`"
+            ) from error
+        patience_ends = self._clock() + START_PATIENCE
+        while self._clock() < patience_ends:
+            # Looked at before connecting: another editor's daemon makes ours end.
+            ended = process.poll() is not None
+            try:
+                return await self._connect()
+            except DaemonNotRunning:
+                if ended:
+                    break
+            await self._sleep(START_POLL)
+        raise DaemonNotRunning("ingled could not be started: `ingle up` says why")
+
+    def _report(self, error: IngleError) -> None:
+        """Say once in each outage that the daemon is down, and once that its version is wrong."""
+        kind = VersionMismatch if isinstance(error, VersionMismatch) else ConnectionFailed
+        if kind not in self._told:
+            self._told.add(kind)
+            log.warning("%s", error)
+            self._tell(str(error))

@@ -1,0 +1,127 @@
+"""Random edits, as an editor sends them, against a model of the text that knows no lines.
+
+The model is the sequence of code units, so it can't make the same mistakes: it finds a position by
+walking over the units, and an edit is a slice.
+"""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingle_lsp.documents import Document, Edit, Place
+from ingle_lsp.positions import Encoding
+
+CODECS = {"utf-8": ("utf-8", 1), "utf-16": ("utf-16-le", 2), "utf-32": ("utf-32-le", 4)}
+TEXT = st.text(alphabet=st.sampled_from("ab \t\n\r\x0c\x0b\x1c\u2028é漢😀𐀀"), max_size=24)
+
+
+class Model:
+    """A text as its code units."""
+
+    def __init__(self, text: str, encoding: Encoding) -> None:
+        self.codec, self.size = CODECS[encoding]
+        self.units = self._cut(text)
+
+    def _cut(self, text: str) -> list[bytes]:
+        data = text.encode(self.codec, "surrogatepass")
+        return [data[at : at + self.size] for at in range(0, len(data), self.size)]
+
+    @property
+    def text(self) -> str:
+        return b"".join(self.units).decode(self.codec, "surrogatepass")
+
+    def starts(self) -> list[tuple[int, int]]:
+        """(first unit, unit after the last before the line end) of every line."""
+        newline, carriage = self._cut("\n")[0], self._cut("\r")[0]
+        found, start, at = [], 0, 0
+        while at < len(self.units):
+            if self.units[at] in (newline, carriage):
+                found.append((start, at))
+                if self.units[at] == carriage and self.units[at + 1 : at + 2] == [newline]:
+                    at += 1
+                start = at + 1
+            at += 1
+        return [*found, (start, len(self.units))]
+
+    def is_boundary(self, at: int) -> bool:
+        """Whether a character begins at this unit."""
+        try:
+            b"".join(self.units[:at]).decode(self.codec)
+            b"".join(self.units[at:]).decode(self.codec)
+        except UnicodeDecodeError:
+            return False
+        return True
+
+
+@st.composite
+def a_position(draw: st.DrawFn, model: Model, *, whole: bool) -> tuple[int, int, int]:
+    """(line, units, unit of the text), at a character boundary if `whole`."""
+    lines = model.starts()
+    line = draw(st.integers(0, len(lines) - 1))
+    start, end = lines[line]
+    candidates = [at for at in range(start, end + 1) if not whole or model.is_boundary(at)]
+    at = draw(st.sampled_from(candidates))
+    return line, at - start, at
+
+
+@given(data=st.data(), encoding=st.sampled_from(["utf-8", "utf-16", "utf-32"]), text=TEXT)
+def test_the_document_is_what_the_editor_has(
+    data: st.DataObject, encoding: Encoding, text: str
+) -> None:
+    document = Document("file:///a", text, "", encoding)
+    model = Model(text, encoding)
+    for _ in range(data.draw(st.integers(1, 6))):
+        # An editor that counts in UTF-16 may edit half a pair; the others can't.
+        whole = encoding != "utf-16"
+        first = data.draw(a_position(model, whole=whole))
+        last = data.draw(a_position(model, whole=whole))
+        new = data.draw(TEXT)
+        low, high = sorted((first[2], last[2]))
+        document.edit(Edit(*first[:2], *last[:2], new))
+        model.units[low:high] = model._cut(new)
+        assert document.text == model.text
+        assert document.is_binary is ("\0" in model.text)
+
+
+@given(data=st.data(), encoding=st.sampled_from(["utf-8", "utf-16", "utf-32"]), text=TEXT)
+def test_places_are_where_the_editor_means_them(
+    data: st.DataObject, encoding: Encoding, text: str
+) -> None:
+    document = Document("file:///a", text, "", encoding)
+    model = Model(text, encoding)
+    line, units, at = data.draw(a_position(model, whole=False))
+    place = document.locate(line, units)
+    if not model.is_boundary(at):
+        assert place is None
+        return
+    assert place is not None
+    assert document.units(place) == units
+    assert document.before(place, 10_000) + document.after(place, 10_000) == text
+    start, end = model.starts()[line]
+    assert document.locate(line, end - start + 1) is None
+    assert document.locate(len(model.starts()), 0) is None
+
+
+@given(
+    text=TEXT,
+    limit=st.integers(1, 30),
+    line=st.integers(0, 8),
+    units=st.integers(0, 8),
+)
+def test_what_is_around_a_place_is_bounded(text: str, limit: int, line: int, units: int) -> None:
+    document = Document("file:///a", text, "", "utf-32")
+    place = document.locate(line, units)
+    if place is None:
+        return
+    before, after = document.before(place, limit), document.after(place, limit)
+    whole = document.before(place, 10_000)
+    assert whole.endswith(before)
+    assert len(before) <= limit
+    assert len(after) == min(limit, len(text) - len(whole))
+    if len(before) < len(whole) and place.column < limit:
+        assert whole[: len(whole) - len(before)].endswith(("\n", "\r"))
+
+
+def test_a_place_names_a_line_and_a_column() -> None:
+    assert Document("file:///a", "a\nbc", "", "utf-8").locate(1, 2) == Place(1, 2)
