@@ -18,7 +18,7 @@ from ingle import codec
 from ingle.endpoint import Endpoint
 from ingle.messages import Delta, Message, Progress
 
-from .listen import bind
+from .listen import bind, receive
 
 #: Events that may wait for one client.
 MAX_OUTBOX = 1024
@@ -58,9 +58,7 @@ class Front:
 
     async def serve(self) -> None:
         """Receive until cancelled."""
-        while True:
-            identity, *frames = await self._socket.recv_multipart()
-            self._on_frames(identity, frames)
+        await receive(self._socket, lambda frames: self._on_frames(frames[0], frames[1:]))
 
     def send(self, identity: Identity, event: Message) -> None:
         """Send now, or keep it for a client that is behind."""

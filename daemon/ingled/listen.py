@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import msgspec
 import zmq
+import zmq.asyncio
 
 from ingle.codec import MAX_TRANSPORT_BYTES
 from ingle.endpoint import (
@@ -22,6 +25,9 @@ from ingle.endpoint import (
 )
 from ingle.errors import LocalError
 from ingle.paths import MAX_IPC_PATH
+
+#: Messages that one socket may deliver before the event loop looks at the others.
+RECEIVE_BURST = 32
 
 
 def bind(
@@ -42,6 +48,18 @@ def bind(
     if url.startswith("tcp://"):
         return _bind_tcp(socket, context, url, allowed_keys)
     raise LocalError(f"can't listen on {url!r}: use ipc://PATH or tcp://HOST:PORT")
+
+
+async def receive(socket: zmq.asyncio.Socket, handle: Callable[[list[bytes]], None]) -> NoReturn:
+    """Hand every message to `handle`, until cancelled.
+
+    A receive that finds a message does not suspend, so a flood from one peer would keep the event
+    loop from everything else: hence the pause after each burst.
+    """
+    while True:
+        for _ in range(RECEIVE_BURST):
+            handle(await socket.recv_multipart())
+        await asyncio.sleep(0)
 
 
 def publish(endpoint: Endpoint) -> None:

@@ -16,9 +16,10 @@ import msgspec
 from ingle.errors import IngleError, ModelNotFound, Unsupported
 from ingle.messages import ModelInfo
 
+from .lifecycle import SpawnWorker
 from .models.store import Store, engine_for
 from .requests import OpenRequest
-from .service import ModelService, SpawnWorker
+from .service import ModelService
 from .settings import Settings
 from .worker.wire import LoadModel
 
@@ -149,11 +150,8 @@ class Residents:
                     request.progress("queued", None, f"waiting for {other.name} to finish")
                 await other.retire()
             self.notices = []
-            self._services = {wanted: self._service(wanted, fresh)}
+            self._services = {wanted: ModelService(fresh, self._settings, self._spawn)}
             return self._services[wanted]
-
-    def _service(self, name: str, load: LoadModel) -> ModelService:
-        return ModelService(name, load.engine, load, self._settings, self._spawn)
 
     def _describe(self, name: str, engine: str | None) -> LoadModel:
         """Find and check a model's files; runs in a thread, may hash gigabytes."""

@@ -1,25 +1,15 @@
-"""One model's service: its queue, its worker, and what happens when the worker dies.
+"""One model's service: its queue and its open requests, over a worker that may come and go.
 
-It joins the pure scheduler to a worker process. The life of the worker is the table below; events
-that the table does not know are bugs and raise.
+It joins the pure scheduler (`scheduler.py`) to the worker's life (`lifecycle.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import Any
 
-from ingle.errors import (
-    Busy,
-    DeadlineExceeded,
-    IngleError,
-    LoadFailed,
-    ShuttingDown,
-    WorkerDied,
-    from_wire,
-)
+from ingle.errors import Busy, DeadlineExceeded, IngleError, ShuttingDown, from_wire
 from ingle.messages import (
     ActiveRequest,
     Delta,
@@ -30,6 +20,7 @@ from ingle.messages import (
     Timings,
 )
 
+from .lifecycle import Lifecycle, SpawnWorker
 from .requests import OpenRequest
 from .scheduler import Command, Drop, Refuse, Scheduler, Start, Stop, Ticket
 from .settings import Settings
@@ -41,89 +32,29 @@ from .worker.wire import (
     JobPiece,
     JobPrefill,
     Loaded,
-    Loading,
     LoadModel,
-    LoadRefused,
     Run,
-    WorkerLog,
 )
 
 log = logging.getLogger("ingled.service")
-
-Occurrence = Literal["load", "loading", "loaded", "refused", "exited", "gave_up", "retry", "unload"]
-
-TRANSITIONS: dict[tuple[ModelState, Occurrence], ModelState] = {
-    ("absent", "load"): "starting",
-    ("failed", "load"): "starting",
-    ("starting", "loading"): "loading",
-    ("loading", "loading"): "loading",
-    ("starting", "loaded"): "ready",
-    ("loading", "loaded"): "ready",
-    ("starting", "refused"): "failed",
-    ("loading", "refused"): "failed",
-    ("starting", "exited"): "backoff",
-    ("loading", "exited"): "backoff",
-    ("ready", "exited"): "backoff",
-    ("backoff", "retry"): "starting",
-    ("backoff", "gave_up"): "failed",
-    ("backoff", "unload"): "absent",
-    ("failed", "unload"): "absent",
-    ("starting", "unload"): "stopping",
-    ("loading", "unload"): "stopping",
-    ("ready", "unload"): "stopping",
-    ("stopping", "exited"): "absent",
-}
-
-#: Deaths in a row after which a worker is not started again by itself.
-MAX_DEATHS = 5
-FIRST_BACKOFF_S = 0.5
-MAX_BACKOFF_S = 30.0
-#: A worker that was told to end and did not is killed after this.
-QUIT_GRACE_S = 5.0
-
-
-class Worker(Protocol):
-    """What this module needs of `worker_process.WorkerProcess`."""
-
-    pid: int
-
-    def send(self, message: Message) -> None: ...
-    def quit(self) -> None: ...
-    def kill(self) -> None: ...
-
-
-SpawnWorker = Callable[[Callable[[Message], None], Callable[[int], None]], Worker]
 
 
 class ModelService:
     """See the module. Lives in the event loop's thread."""
 
-    def __init__(
-        self, name: str, engine: str, load: LoadModel, settings: Settings, spawn: SpawnWorker
-    ) -> None:
-        self.name = name
-        self.engine = engine
-        self.state: ModelState = "absent"
-        self.load_message = load
+    def __init__(self, load: LoadModel, settings: Settings, spawn: SpawnWorker) -> None:
+        self.name = load.name
+        self.engine = load.engine
         self._settings = settings
-        self._spawn = spawn
         self._loop = asyncio.get_running_loop()
+        self._life = Lifecycle(load.name, load, spawn, self)
         self._scheduler = Scheduler()
         self._jobs: dict[int, OpenRequest] = {}
         self._last_job = 0
         self._load_waiters: list[OpenRequest] = []
-        self._worker: Worker | None = None
-        self._loaded: Loaded | None = None
         self._last_done: JobDone | None = None
-        self._progress: Loading = Loading()
-        self._detail = ""
-        self._deaths = 0
-        self._restarts = 0
-        self._retry_at = 0.0
         self._idle_since = self._loop.time()
         self._retiring = False
-        self._gone = asyncio.Event()
-        self._gone.set()
         self._timer: asyncio.TimerHandle | None = None
         self.configure(settings)
 
@@ -146,7 +77,7 @@ class ModelService:
         self._apply(self._scheduler.submit(ticket, self._loop.time()))
         if self.state != "ready" and not request.closed:
             self._tell_progress(request)
-            self.ensure_loaded()
+            self._life.ensure()
 
     def load(self, request: OpenRequest) -> None:
         """A `load` request: ends when the model is resident."""
@@ -155,14 +86,11 @@ class ModelService:
             return
         self._load_waiters.append(request)
         self._tell_progress(request)
-        self.ensure_loaded()
+        self._life.ensure()
 
     def ensure_loaded(self) -> None:
-        """Start the worker unless it runs, or is about to."""
-        if self.state in ("absent", "failed"):
-            self._deaths = 0
-            self._happened("load")
-            self._start_worker()
+        """Load the model although nobody asked yet."""
+        self._life.ensure()
 
     def cancel(self, request: OpenRequest) -> None:
         """Stop one of this service's requests."""
@@ -176,14 +104,7 @@ class ModelService:
     def unload(self, why: IngleError | None = None) -> None:
         """End the worker now; open requests end with `why`."""
         self._fail_all(why or ShuttingDown(f"{self.name} was unloaded: ask again to load it"))
-        if self.state in ("absent", "stopping"):
-            return
-        worker_runs = self.state in ("starting", "loading", "ready")
-        self._happened("unload")
-        if worker_runs and self._worker:
-            worker = self._worker
-            worker.quit()
-            self._loop.call_later(QUIT_GRACE_S, self._kill_if_still, worker)
+        self._life.unload()
 
     async def retire(self) -> None:
         """Make room: end the worker as soon as nothing runs on it."""
@@ -192,12 +113,12 @@ class ModelService:
         for job in self._scheduler.drop_waiting():
             self._take(job).fail(Busy(f"{self.name} is making room for another model: try again"))
         self._retire_if_idle()
-        await self._gone.wait()
+        await self._life.wait_gone()
         self._retiring = False
 
     async def wait_gone(self) -> None:
         """Return once there is no worker process."""
-        await self._gone.wait()
+        await self._life.wait_gone()
 
     def configure(self, settings: Settings) -> None:
         """Take settings that need no reload."""
@@ -207,6 +128,13 @@ class ModelService:
         if self.state == "ready":
             self._send_configuration()
         self._arm()
+
+    # --- questions -----------------------------------------------------------------------
+
+    @property
+    def state(self) -> ModelState:
+        """Of the worker."""
+        return self._life.state
 
     @property
     def idle(self) -> bool:
@@ -224,31 +152,64 @@ class ModelService:
 
     def status(self) -> ModelStatus:
         """For reports."""
-        loaded = self._loaded if self.state == "ready" else None
-        last = self._last_done
+        life, last = self._life, self._last_done
+        loaded = life.loaded
         return ModelStatus(
             name=self.name,
             engine=self.engine,
-            state=self.state,
-            detail=self._detail,
-            progress=self._progress.fraction if self.state == "loading" else None,
+            state=life.state,
+            detail=life.detail,
+            progress=life.progress if life.state == "loading" else None,
             dialect=loaded.dialect if loaded else "",
             device=loaded.device if loaded else "",
-            pid=self._worker.pid if self._worker else None,
+            pid=life.pid,
             slots=loaded.slots if loaded else 0,
             busy_slots=self._scheduler.busy_slots,
             context=loaded.context if loaded else 0,
             memory_bytes=(last or loaded).memory_bytes if loaded else 0,
-            restarts=self._restarts,
+            restarts=life.restarts,
             prefill_tokens_per_second=round(last.prefill_tokens_per_second, 1) if last else 0.0,
             decode_tokens_per_second=round(last.decode_tokens_per_second, 1) if last else 0.0,
         )
 
-    # --- what the worker says ------------------------------------------------------------
+    # --- what becomes of the worker (lifecycle.Owner) -------------------------------------
 
-    def _on_message(self, worker: Worker, message: Message) -> None:
-        if worker is not self._worker:
-            return
+    def worker_ready(self, loaded: Loaded) -> None:
+        """The queue starts to move."""
+        self._idle_since = self._loop.time()
+        self._send_configuration()
+        waiters, self._load_waiters = self._load_waiters, []
+        for request in waiters:
+            request.done(model=self.name)
+        self._apply(self._scheduler.set_slots(loaded.slots, self._loop.time()))
+
+    def worker_progress(self) -> None:
+        """Everybody who waits is told."""
+        waiting = [request for request in self._jobs.values() if not request.running]
+        for request in [*self._load_waiters, *waiting]:
+            self._tell_progress(request)
+
+    def worker_lost(self, error: IngleError) -> None:
+        """What ran is lost, what waits goes on waiting."""
+        self._last_done = None
+        for job in self._scheduler.lose_running():
+            self._take(job).fail(error)
+        self.worker_progress()
+        self._arm()
+
+    def worker_failed(self, error: IngleError) -> None:
+        """Nothing will ever run: everybody is told why."""
+        self._fail_all(error)
+        self._arm()
+
+    def worker_gone(self) -> None:
+        """Somebody may have asked for it again while it was on its way out."""
+        self._last_done = None
+        if not self.idle:
+            self._life.ensure()
+
+    def worker_said(self, message: Message) -> None:
+        """A message about a job."""
         match message:
             case JobPiece():
                 self._piece(message)
@@ -259,32 +220,8 @@ class ModelService:
                 self._done(message)
             case JobFailed(job=job, code=code, message=text):
                 if job in self._jobs:
-                    self._jobs.pop(job).fail(from_wire(code, text))
+                    self._take(job).fail(from_wire(code, text))
                     self._after_job(job)
-            case Loading() if self.state in ("starting", "loading"):
-                self._happened("loading")
-                self._progress, self._detail = message, message.detail
-                for request in self._everyone_waiting():
-                    self._tell_progress(request)
-            case Loaded() if self.state in ("starting", "loading"):
-                self._on_loaded(message)
-            case LoadRefused(code=code, message=text) if self.state in ("starting", "loading"):
-                self._happened("refused")
-                self._detail = text
-                self._fail_all(from_wire(code, text))
-            case WorkerLog(level=level, text=text):
-                log.log(level, "worker: %s", text)
-
-    def _on_loaded(self, message: Loaded) -> None:
-        self._happened("loaded")
-        self._loaded, self._detail = message, ""
-        self._idle_since = self._loop.time()
-        self._send_configuration()
-        log.info("%s is resident", self.name, extra={"model": self.name, "pid": self._pid()})
-        waiters, self._load_waiters = self._load_waiters, []
-        for request in waiters:
-            request.done(model=self.name)
-        self._apply(self._scheduler.set_slots(message.slots, self._loop.time()))
 
     def _piece(self, message: JobPiece) -> None:
         request = self._jobs.get(message.job)
@@ -301,10 +238,10 @@ class ModelService:
 
     def _done(self, message: JobDone) -> None:
         self._last_done = message
-        self._deaths = 0
-        request = self._jobs.pop(message.job, None)
-        if request is None:
+        self._life.job_succeeded()
+        if message.job not in self._jobs:
             return
+        request = self._take(message.job)
         finish = message.finish
         if finish == "cancelled":
             finish = self._scheduler.ending(message.job) or "cancelled"
@@ -322,66 +259,19 @@ class ModelService:
         self._after_job(message.job)
 
     def _after_job(self, job: int) -> None:
-        now = self._loop.time()
-        self._idle_since = now
-        self._apply(self._scheduler.finished(job, now))
+        self._idle_since = self._loop.time()
+        self._apply(self._scheduler.finished(job, self._idle_since))
         self._retire_if_idle()
 
-    def _on_exit(self, worker: Worker, code: int) -> None:
-        if worker is not self._worker:
-            return
-        self._worker = None
-        self._loaded = self._last_done = None
-        self._gone.set()
-        if self.state in ("failed", "stopping"):
-            if self.state == "stopping":
-                self._happened("exited")
-                self._detail = ""
-                if self._jobs or self._load_waiters:
-                    # Somebody asked for it again while it was on its way out.
-                    self.ensure_loaded()
-            return
-        self._died(code)
-
-    def _died(self, code: int) -> None:
-        was_loading = self.state != "ready"
-        self._happened("exited")
-        self._deaths += 1
-        self._restarts += 1
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        log.error("worker died", extra={"model": self.name, "how": how, "deaths": self._deaths})
-        self._detail = f"the model's process died ({how})"
-        for job in self._scheduler.lose_running():
-            self._take(job).fail(
-                WorkerDied(f"the model's process died ({how}) and is being restarted: ask again")
-            )
-        if self._deaths >= MAX_DEATHS or (was_loading and self._deaths >= 2):
-            self._happened("gave_up")
-            doing = "while loading" if was_loading else "again and again"
-            self._fail_all(
-                LoadFailed(
-                    f"{self.name}: its process died {doing} ({how}), likely out of memory: "
-                    "try a smaller `model.context` or `model.slots`, see `ingle logs`"
-                )
-            )
-            return
-        self._retry_at = self._loop.time() + min(
-            MAX_BACKOFF_S, FIRST_BACKOFF_S * 2 ** (self._deaths - 1)
-        )
-        for request in self._everyone_waiting():
-            self._tell_progress(request)
-        self._arm()
-
-    # --- plumbing ------------------------------------------------------------------------
+    # --- what the scheduler commands -------------------------------------------------------
 
     def _apply(self, commands: list[Command]) -> None:
         for command in commands:
             match command:
-                case Start(key=job, queued_s=queued_s) if isinstance(job, int):
+                case Start(key=job, queued_s=queued_s):
                     self._run(job, queued_s)
-                case Stop(key=job) if isinstance(job, int):
-                    if self._worker:
-                        self._worker.send(Halt(job=job))
+                case Stop(key=job):
+                    self._life.send(Halt(job=job))  # type: ignore[arg-type]
                 case Drop(key=job, reason="deadline"):
                     self._take(job).fail(
                         DeadlineExceeded("its time ran out before it started: the model is busy")
@@ -397,7 +287,7 @@ class ModelService:
                     )
         self._arm()
 
-    def _run(self, job: int, queued_s: float) -> None:
+    def _run(self, job: Any, queued_s: float) -> None:
         request = self._jobs[job]
         request.running, request.queued_s = True, queued_s
         request.send(
@@ -406,45 +296,31 @@ class ModelService:
         remaining = None
         if request.deadline is not None:
             remaining = max(0.0, (request.deadline - self._loop.time()) * 1000)
-        if self._worker:
-            self._worker.send(
-                Run(
-                    job=job,
-                    request=request.message,
-                    client=request.client.hex(),
-                    remaining_ms=remaining,
-                )
+        self._life.send(
+            Run(
+                job=job,
+                request=request.message,
+                client=request.client.hex(),
+                remaining_ms=remaining,
             )
+        )
+
+    # --- plumbing ------------------------------------------------------------------------
 
     def _take(self, job: Any) -> OpenRequest:
         return self._jobs.pop(job)
 
-    def _start_worker(self) -> None:
-        self._progress = Loading()
-        self._detail = "starting its process"
-        self._gone.clear()
-        worker: list[Worker] = []
-        worker.append(
-            self._spawn(
-                lambda message: self._on_message(worker[0], message),
-                lambda code: self._on_exit(worker[0], code),
-            )
-        )
-        self._worker = worker[0]
-        self._worker.send(self.load_message)
-
     def _send_configuration(self) -> None:
         chat, inline = self._settings.chat, self._settings.inline
-        if self._worker:
-            self._worker.send(
-                Configure(
-                    effort=chat.effort,
-                    chat_max_tokens=chat.max_tokens,
-                    chat_temperature=chat.temperature,
-                    infill_max_tokens=inline.max_tokens,
-                    infill_multiline_max_tokens=inline.multiline_max_tokens,
-                )
+        self._life.send(
+            Configure(
+                effort=chat.effort,
+                chat_max_tokens=chat.max_tokens,
+                chat_temperature=chat.temperature,
+                infill_max_tokens=inline.max_tokens,
+                infill_multiline_max_tokens=inline.multiline_max_tokens,
             )
+        )
 
     def _fail_all(self, why: IngleError) -> None:
         waiters, self._load_waiters = self._load_waiters, []
@@ -454,31 +330,16 @@ class ModelService:
         for request in [*waiters, *jobs.values()]:
             request.fail(why)
 
-    def _everyone_waiting(self) -> list[OpenRequest]:
-        return [*self._load_waiters, *(r for r in self._jobs.values() if not r.running)]
-
     def _tell_progress(self, request: OpenRequest) -> None:
-        if self.state == "backoff":
-            request.progress("restarting", None, self._detail)
+        life = self._life
+        if life.state == "backoff":
+            request.progress("restarting", None, life.detail)
         else:
-            request.progress("loading", self._progress.fraction, self._detail or "starting")
-
-    def _happened(self, occurrence: Occurrence) -> None:
-        following = TRANSITIONS.get((self.state, occurrence))
-        if following is None:
-            raise RuntimeError(f"{self.name}: {occurrence!r} can't happen in state {self.state!r}")
-        self.state = following
-
-    def _kill_if_still(self, worker: Worker) -> None:
-        if worker is self._worker:
-            worker.kill()
+            request.progress("loading", life.progress, life.detail or "starting its process")
 
     def _retire_if_idle(self) -> None:
         if self._retiring and not self._scheduler.busy_slots:
             self.unload(Busy(f"{self.name} made room for another model: ask again"))
-
-    def _pid(self) -> int | None:
-        return self._worker.pid if self._worker else None
 
     # --- time ----------------------------------------------------------------------------
 
@@ -487,14 +348,13 @@ class ModelService:
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        due = [self._scheduler.next_deadline(), self._idle_deadline()]
-        if self.state == "backoff":
-            due.append(self._retry_at)
+        due = [self._scheduler.next_deadline(), self._keep_until(), self._life.retry_at]
         at = min((moment for moment in due if moment is not None), default=None)
         if at is not None:
             self._timer = self._loop.call_at(at, self._on_time)
 
-    def _idle_deadline(self) -> float | None:
+    def _keep_until(self) -> float | None:
+        """When an idle model is unloaded; None for never."""
         keep = self._settings.model.keep_alive
         if keep == "forever" or self.state != "ready" or not self.idle:
             return None
@@ -503,11 +363,10 @@ class ModelService:
     def _on_time(self) -> None:
         self._timer = None
         now = self._loop.time()
-        idle_deadline = self._idle_deadline()
-        if self.state == "backoff" and now >= self._retry_at:
-            self._happened("retry")
-            self._start_worker()
-        elif idle_deadline is not None and now >= idle_deadline:
+        retry_at, keep_until = self._life.retry_at, self._keep_until()
+        if retry_at is not None and now >= retry_at:
+            self._life.retry()
+        elif keep_until is not None and now >= keep_until:
             log.info("unloading an idle model", extra={"model": self.name})
             self.unload()
         self._apply(self._scheduler.tick(now))

@@ -262,8 +262,8 @@ def default_toml() -> str:
 
 def toml_value(value: Any) -> str:
     """A setting's value as TOML writes it."""
-    # JSON's strings, lists, numbers and booleans are TOML's.
-    return json.dumps(value, ensure_ascii=False)
+    # JSON's strings, lists, numbers and booleans are TOML's, but for a bare DEL.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _allowed(annotation: Any) -> str:

@@ -22,7 +22,7 @@ from ingle import codec, paths
 from ingle.errors import ProtocolError
 from ingle.messages import Message
 
-from .listen import bind, private_url
+from .listen import bind, private_url, receive
 from .worker.wire import Quit, from_worker
 
 _serial = itertools.count(1)
@@ -59,7 +59,9 @@ class WorkerProcess:
         assert self._process.stdin is not None
         self._process.stdin.write(msgspec.json.encode(endpoint) + b"\n")
         self._process.stdin.flush()
-        self._reader = asyncio.create_task(self._read())
+        self._reader = asyncio.create_task(
+            receive(self._socket, lambda frames: self._deliver(frames[0]))
+        )
         threading.Thread(target=self._wait, name=f"worker-{self.pid}", daemon=True).start()
 
     def send(self, message: Message) -> None:
@@ -74,10 +76,6 @@ class WorkerProcess:
     def kill(self) -> None:
         """End it now."""
         self._process.kill()
-
-    async def _read(self) -> None:
-        while True:
-            self._deliver(await self._socket.recv())
 
     def _deliver(self, body: bytes) -> None:
         try:

@@ -57,10 +57,12 @@ def unwanted_closer(line: str, text: str, above: str, rest: str, below: str) -> 
     The cursor stands between `line` and `rest`; `above` and `below` are the lines around. A bracket
     is unwanted when it closes nothing, or something that `rest` or `below` closes already.
     """
-    outer = unclosed(above)
+    outer: list[str] | None = None
     here: list[str] = []
     own: list[str] = []
+    closed_by_line: list[str] = []
     closed_by_rest = len(unopened(rest))
+    # As one text: a string may begin before the cursor.
     for start, _, token in tokens(line + text):
         at = start - len(line)
         needed = here if at < 0 else own
@@ -68,27 +70,31 @@ def unwanted_closer(line: str, text: str, above: str, rest: str, below: str) -> 
             needed.append(CLOSER_OF[token])
         elif len(token) > 1:
             continue
-        elif needed:
-            if needed[-1] == token:
-                needed.pop()
-            elif at >= 0:
-                return at
         elif at < 0:
-            if outer and outer[-1] == token:
-                outer.pop()
+            if not here:
+                closed_by_line.append(token)
+            elif here[-1] == token:
+                here.pop()
+        elif own:
+            if own.pop() != token:
+                return at
         elif here:
             if here[-1] != token or len(here) <= closed_by_rest:
                 return at
             if len(here) == 1 and not rest.strip() and _closes(below, token, line):
                 return at
             here.pop()
-        elif outer and outer[-1] == token:
+        else:
+            if outer is None:
+                # Seldom needed, and the longest text of all.
+                outer = unclosed(above)
+                for closer in closed_by_line:
+                    if outer and outer[-1] == closer:
+                        outer.pop()
             closed_below = len(unopened(rest + below)) - closed_by_rest
-            if len(outer) <= closed_below:
+            if not outer or outer[-1] != token or len(outer) <= closed_below:
                 return at
             outer.pop()
-        else:
-            return at
     return None
 
 

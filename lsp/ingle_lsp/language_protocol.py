@@ -50,8 +50,9 @@ class IngleProtocol(LanguageServerProtocol):
     def lsp_text_document__did_open(self, params: types.DidOpenTextDocumentParams) -> None:
         """Take a document."""
         item = params.text_document
-        # The negotiated encoding; pygls chose it among these three.
-        encoding = cast(Encoding, str(getattr(self.workspace.position_encoding, "value", "utf-16")))
+        # pygls chose it among these three; it is a string or a member of an enumeration.
+        chosen = self.workspace.position_encoding
+        encoding = cast(Encoding, str(getattr(chosen, "value", chosen)))
         self._owner.documents.open(item.uri, item.text, item.language_id, encoding)
 
     @lsp_method(types.TEXT_DOCUMENT_DID_CHANGE)

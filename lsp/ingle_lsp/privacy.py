@@ -102,6 +102,21 @@ _SECRET_TEXT = re.compile(
     r"|\bAIza[0-9A-Za-z_-]{35}"
 )
 
+#: One of these is in every text that `_SECRET_TEXT` finds; looking for them is far quicker.
+_SECRET_MARKS = (
+    "PRIVATE KEY",
+    "AKIA",
+    "ASIA",
+    *(f"gh{kind}_" for kind in "pousr"),
+    "github_pat_",
+    "glpat-",
+    "xox",
+    "sk-",
+    "hf_",
+    "npm_",
+    "AIza",
+)
+
 #: Schemes whose URI path is a path of this machine.
 _LOCAL_SCHEMES = frozenset({"file", "vscode-notebook-cell"})
 
@@ -142,7 +157,7 @@ def is_secret_uri(uri: str) -> bool:
 
 def is_secret_text(text: str) -> bool:
     """Whether a text has a private key or a token in it."""
-    return _SECRET_TEXT.search(text) is not None
+    return any(mark in text for mark in _SECRET_MARKS) and bool(_SECRET_TEXT.search(text))
 
 
 class GitAnswer(Enum):

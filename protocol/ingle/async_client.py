@@ -34,6 +34,9 @@ from .messages import (
 from .results import Answer, Completion, Gathered, chat_fields
 from .session import LOST, Session
 
+#: Messages delivered before the event loop gets to do something else.
+BURST = 32
+
 
 class AsyncCall:
     """One open request: an async iterator of its events, the terminal `Done` included.
@@ -233,21 +236,26 @@ class AsyncClient:
             self._lose(ConnectionLost(LOST))
 
     async def _read(self) -> None:
-        while True:
-            frames = await self._socket.recv_multipart()
-            try:
-                event = self._session.receive(frames, time.monotonic())
-            except IngleError as error:
-                self._lose(error)
-                return
-            if event is None:
-                continue
-            event_id = event.id  # type: ignore[attr-defined]
-            call = self._calls.get(event_id)
-            if call:
-                call._events.put_nowait(event)
-                if messages.is_terminal(event):
-                    del self._calls[event_id]
+        while not self.lost:
+            for _ in range(BURST):
+                self._deliver(await self._socket.recv_multipart())
+            # A receive that finds a message does not suspend; let the readers keep up.
+            await asyncio.sleep(0)
+
+    def _deliver(self, frames: list[bytes]) -> None:
+        try:
+            event = self._session.receive(frames, time.monotonic())
+        except IngleError as error:
+            self._lose(error)
+            return
+        if event is None:
+            return
+        event_id = event.id  # type: ignore[attr-defined]
+        call = self._calls.get(event_id)
+        if call:
+            call._events.put_nowait(event)
+            if messages.is_terminal(event):
+                del self._calls[event_id]
 
     async def _watch_connection(self) -> None:
         await recv_monitor_message(self._monitor)

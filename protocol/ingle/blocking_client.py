@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from . import codec, messages
 from .endpoint import Endpoint, configure, find_endpoint
@@ -301,7 +300,8 @@ class Client:
         if self._socket in ready:
             self._deliver(now)
         elif self._monitor in ready:
-            recv_monitor_message(self._monitor)
+            # What it says is not read: that would import all of asyncio, for one kind of event.
+            self._monitor.recv_multipart()
             self._lose(ConnectionLost(LOST))
         elif give_up_at is not None and now >= give_up_at:
             raise ResponseTimeout("the daemon did not answer in time: see `ingle status`")

@@ -47,11 +47,14 @@ def encode(message: messages.Message) -> list[bytes]:
     Raises `TooLarge` over `MAX_MESSAGE_BYTES`, `Malformed` for text that is not valid Unicode or
     a number that 64 bits can't hold. Nothing else is checked: the peer does that.
     """
-    return [PREAMBLE, pack(message)]
+    body = pack(message)
+    if len(body) > MAX_MESSAGE_BYTES:
+        raise TooLarge(_too_large(len(body)))
+    return [PREAMBLE, body]
 
 
 def pack(message: messages.Message) -> bytes:
-    """The msgpack frame alone."""
+    """The msgpack frame alone, of any size: what the daemon wraps may itself be of full size."""
     try:
         body: bytes = msgpack.packb(msgspec.to_builtins(message), use_bin_type=True)
     except UnicodeEncodeError as error:
@@ -60,8 +63,6 @@ def pack(message: messages.Message) -> bytes:
         ) from error
     except OverflowError as error:
         raise Malformed("a number is too large for 64 bits: send a smaller one") from error
-    if len(body) > MAX_MESSAGE_BYTES:
-        raise TooLarge(_too_large(len(body)))
     return body
 
 

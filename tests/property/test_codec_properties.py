@@ -242,8 +242,11 @@ def test_size_limit_is_inclusive() -> None:
     frames = codec.encode(Delta(id=1, text="x" * most))
     assert len(frames[1]) == codec.MAX_MESSAGE_BYTES
     assert codec.decode_event(frames) == Delta(id=1, text="x" * most)
+    too_much = Delta(id=1, text="x" * (most + 1))
     with pytest.raises(TooLarge):
-        codec.encode(Delta(id=1, text="x" * (most + 1)))
+        codec.encode(too_much)
+    # Between the daemon and its worker a message of full size is inside another.
+    assert codec.unpack(codec.pack(too_much), EVENTS) == too_much
     with pytest.raises(TooLarge):
         codec.decode_event([codec.PREAMBLE, bytes(codec.MAX_MESSAGE_BYTES + 1)])
 

@@ -10,13 +10,10 @@ from ingle_lsp import brackets
 from ingle_lsp.postprocess import Cursor, polished
 
 #: Texts that look like programs: what the rules are about is in them often.
-PROGRAM = st.lists(
-    st.sampled_from(
-        ["x", "foo", " ", "  ", "    ", "\t", "\n", "\r\n", "(", ")", "[", "]", "{", "}", '"', "'"]
-        + [":", ";", ",", "=", "return x", "if a:", "else:", "end", "é", "😀", "\x0c", "\x00"]
-    ),
-    max_size=30,
-).map("".join)
+WORDS = ["x", "foo", " ", "  ", "    ", "\t", "\n", "\r\n", "(", ")", "[", "]", "{", "}", ":", ";"]
+WORDS += [",", "=", "return x", "if a:", "else:", "end", "é", "😀", "\x0c", "\x00"]
+WITHOUT_STRINGS = st.lists(st.sampled_from(WORDS), max_size=30).map("".join)
+PROGRAM = st.lists(st.sampled_from([*WORDS, '"', "'"]), max_size=30).map("".join)
 ANY = st.one_of(PROGRAM, st.text(max_size=60))
 LINE = st.text(alphabet="ab ()", max_size=16)
 
@@ -40,12 +37,10 @@ def test_a_balanced_line_stays_balanced(text: str, prefix: str, suffix: str) -> 
     assert not brackets.unopened(prefix + shown + suffix)
 
 
-@given(text=PROGRAM, prefix=PROGRAM, suffix=PROGRAM)
+@given(text=WITHOUT_STRINGS, prefix=WITHOUT_STRINGS, suffix=WITHOUT_STRINGS)
 def test_no_bracket_closes_what_nobody_opened(text: str, prefix: str, suffix: str) -> None:
-    cursor = Cursor(prefix, suffix)
-    shown = polished(text, cursor, block=True)
-    closers = len(brackets.unopened(shown))
-    assert closers <= sum(map(prefix.count, brackets.CLOSER_OF))
+    shown = polished(text, Cursor(prefix, suffix), block=True)
+    assert len(brackets.unopened(prefix + shown)) <= len(brackets.unopened(prefix))
 
 
 @given(

@@ -30,7 +30,7 @@ from ingled.models.store import Store
 from ingled.models.transfer import size_text
 
 from .daemon_process import find_daemon, running_pid
-from .output import StatusLine, full, percent, write_json
+from .output import NO_MODEL, StatusLine, full, percent, write_json
 
 Grade = Literal["ok", "info", "warn", "fail"]
 
@@ -190,10 +190,7 @@ def _models(line: StatusLine) -> Iterator[Finding]:
         else:
             yield Finding(check="models", grade="warn", text=f"{text}, but {info.reason}")
     if not any(info.installed for info in infos):
-        remedy = (
-            "get one with `ingle pull gpt-oss-20b`, or a small one with `ingle pull smollm2-135m`"
-        )
-        yield Finding(check="models", grade="warn", text="no model is installed", remedy=remedy)
+        yield Finding(check="models", grade="warn", text=NO_MODEL)
 
 
 def _engines() -> Iterator[Finding]:

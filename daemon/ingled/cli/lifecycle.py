@@ -21,10 +21,11 @@ from ingle.errors import (
     ProtocolError,
     ResponseTimeout,
 )
-from ingle.messages import ModelStatus
+from ingle.messages import Report
+from ingled.settings import Settings, load_settings
 
 from .daemon_process import find_daemon, last_words, running_pid
-from .output import StatusLine, percent
+from .output import NO_MODEL, StatusLine, percent
 
 _LOOK_S = 0.05
 _WATCH_S = 0.2
@@ -51,6 +52,7 @@ def up(no_wait: bool, timeout: float) -> None:
     deadline = time.monotonic() + timeout
     with StatusLine() as line:
         client = find_daemon("up")
+        expected = False
         if client:
             click.echo("ingled is already running")
         else:
@@ -59,9 +61,10 @@ def up(no_wait: bool, timeout: float) -> None:
             if no_wait:
                 return
             client = _wait_listening(process, deadline)
+            expected = load_settings().model.load_at_start
         with client:
             if not no_wait:
-                _wait_ready(client, deadline, line)
+                _wait_ready(client, deadline, line, expected=expected)
 
 
 def _wait_listening(process: subprocess.Popen[bytes], deadline: float) -> Client:
@@ -79,21 +82,27 @@ def _wait_listening(process: subprocess.Popen[bytes], deadline: float) -> Client
         time.sleep(_LOOK_S)
 
 
-def _wait_ready(client: Client, deadline: float, line: StatusLine) -> None:
+def _wait_ready(client: Client, deadline: float, line: StatusLine, *, expected: bool) -> None:
+    """Return when no model is on its way.
+
+    `expected`: the daemon has just started and will load one, or say in a notice why it can't.
+    """
     try:
         for report in client.watch(_WATCH_S):
             waiting = [model for model in report.models if model.state in _ON_THE_WAY]
             failed = [model for model in report.models if model.state == "failed"]
             if failed:
                 raise LoadFailed(f"{failed[0].name} was not loaded: {failed[0].detail}")
-            if not waiting:
+            coming = expected and not report.models and not report.notices
+            if not waiting and not coming:
                 line.clear()
-                _tell_ready(client, report.models)
+                _tell_ready(client, report)
                 return
             if time.monotonic() > deadline:
-                raise ResponseTimeout(
-                    f"{waiting[0].name} is not resident in time: see `ingle status`"
-                )
+                raise ResponseTimeout("the model is not resident in time: see `ingle status`")
+            if not waiting:
+                line.step("looking for the model")
+                continue
             model = waiting[0]
             doing = {"backoff": "restarting", "stopping": "unloading"}.get(model.state, "loading")
             detail = f" ({model.detail})" if model.detail else ""
@@ -106,18 +115,18 @@ def _wait_ready(client: Client, deadline: float, line: StatusLine) -> None:
         ) from (None)
 
 
-def _tell_ready(client: Client, models: list[ModelStatus]) -> None:
-    if models:
-        for model in models:
-            where = f"{model.engine} on {model.device}" if model.device else model.engine
-            click.echo(f"ready: {model.name} is resident ({where})")
-    elif any(info.installed for info in client.models()):
-        click.echo("ready: the first request loads the model")
-    else:
-        click.echo(
-            "ready, but no model is installed: get one with `ingle pull gpt-oss-20b`, "
-            "or a small one to try with `ingle pull smollm2-135m`"
-        )
+def _tell_ready(client: Client, report: Report) -> None:
+    resident = [model for model in report.models if model.state == "ready"]
+    for model in resident:
+        where = f"{model.engine} on {model.device}" if model.device else model.engine
+        click.echo(f"ready: {model.name} is resident ({where})")
+    if not resident and not report.notices:
+        if report.models or any(info.installed for info in client.models()):
+            click.echo("ready: the first request loads the model")
+        else:
+            click.echo(f"ready, but {NO_MODEL}")
+    for notice in report.notices:
+        click.echo(f"ready, but {notice}")
 
 
 @click.command()
@@ -189,8 +198,6 @@ def _wait_gone(pid: int, drain: float) -> None:
 
 
 def _drain_setting() -> float:
-    from ingled.settings import Settings, load_settings
-
     try:
         settings = load_settings()
     except IngleError as error:

@@ -11,10 +11,9 @@ from typing import Any, BinaryIO
 
 import click
 
-from ingle import paths
 from ingle.errors import LocalError
+from ingled.logs import log_file
 
-LOG_NAME = "ingled.log"
 _BLOCK = 64 * 1024
 _LOOK_S = 0.2
 #: Fields of a log line that have a place of their own; the others follow as name=value.
@@ -34,7 +33,7 @@ _PLACED = ("time", "level", "logger", "message")
 @click.option("--json", "as_json", is_flag=True, help="Write the lines as they are: JSON.")
 def logs(follow: bool, lines: int, as_json: bool) -> None:
     """Show the daemon's log. It never holds prompts or source text."""
-    file = paths.log_dir() / LOG_NAME
+    file = log_file()
     if not file.exists() and not follow:
         raise LocalError(f"there is no log yet ({file}): the daemon writes it, see `ingle up`")
     last, offset = _tail(file, lines)

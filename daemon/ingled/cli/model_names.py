@@ -11,11 +11,13 @@ if TYPE_CHECKING:
 
 def complete_installed(context: click.Context, param: click.Parameter, text: str) -> list[str]:
     """Names of installed models, for the shell."""
+    del context, param
     return _names(text, installed=True)
 
 
 def complete_pullable(context: click.Context, param: click.Parameter, text: str) -> list[str]:
     """Names that can be pulled, for the shell."""
+    del context, param
     return _names(text, installed=False)
 
 

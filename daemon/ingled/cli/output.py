@@ -15,6 +15,11 @@ import msgspec
 
 from ingle.messages import Progress
 
+NO_MODEL = (
+    "no model is installed: get one with `ingle pull gpt-oss-20b`, "
+    "or a small one to try with `ingle pull smollm2-135m`"
+)
+
 _PHASES = {
     "queued": "waiting for a free slot",
     "loading": "loading the model",

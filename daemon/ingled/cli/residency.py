@@ -23,7 +23,7 @@ def load(model: str, engine: str | None) -> None:
 @click.command()
 @click.argument("model", required=False, shell_complete=complete_installed)
 def unload(model: str | None) -> None:
-    """Give the memory of one model back, or of all."""
+    """Give a model's memory back, or that of all models."""
     name = absolute(model) if model else None
     with connect("unload") as client:
         client.unload(name)

@@ -54,10 +54,11 @@ def _live(reports: Iterator[Report]) -> None:
 
 def report_text(report: Report) -> str:
     """A report for a person."""
-    lines = [
+    head = (
         f"ingled {report.version}: process {report.pid}, up {duration(report.uptime_s)}, "
         f"{megabytes(report.memory_bytes)}, {_count(report.clients, 'client')}"
-    ]
+    )
+    lines = [head]
     if report.models:
         lines += ["", table([_model_row(model) for model in report.models])]
     else:
@@ -76,14 +77,16 @@ def report_text(report: Report) -> str:
         ]
         lines += ["", table(rows)]
     totals = report.totals
-    lines += [
-        "",
+    requests = (
         f"requests: {totals.requests} in all, {totals.finished} finished, "
         f"{totals.cancelled} cancelled, {totals.superseded} superseded, {totals.failed} failed; "
-        f"waiting: {sum(report.queue.values())}",
+        f"waiting: {sum(report.queue.values())}"
+    )
+    tokens = (
         f"tokens: {totals.prompt_tokens} of prompts ({totals.cached_tokens} from the cache), "
-        f"{totals.completion_tokens} of answers",
-    ]
+        f"{totals.completion_tokens} of answers"
+    )
+    lines += ["", requests, tokens]
     lines += [f"note: {notice}" for notice in report.notices]
     return "\n".join(lines)
 

@@ -174,8 +174,9 @@ class ChatTemplateDialect(Dialect):
         )
         if token is not None and token not in self._bos:
             return list(dict.fromkeys([*ids, token])), []
-        line = after.strip().partition("\n")[0]
-        return list(dict.fromkeys(ids)), [line] if len(line) > 2 else []
+        # The first line that the template writes there, with the newline before it.
+        line = re.search(r"\n?[^\s][^\n]{2,}", after)
+        return list(dict.fromkeys(ids)), [line.group().rstrip()] if line else []
 
     def _after_assistant(self) -> str:
         """What the template writes between an answer and the next question."""
@@ -188,12 +189,13 @@ class ChatTemplateDialect(Dialect):
             )
         except Refused:
             return ""
-        answer = next(
-            (place for place, part in enumerate(parts) if part.data and part.text == "b"),
-            len(parts),
-        )
-        following = parts[answer + 1 : answer + 2]
-        return following[0].text if following and not following[0].data else ""
+        after, passed = "", False
+        for part in parts:
+            if part.data and passed:
+                break
+            after += part.text if passed else ""
+            passed = passed or (part.data and part.text == "b")
+        return after
 
 
 def plain_form(turns: Sequence[Turn]) -> list[Part]:

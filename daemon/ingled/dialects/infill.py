@@ -2,8 +2,9 @@
 
 Without such tokens the model continues the raw text before the cursor. The word that is being
 typed is then taken off the prompt and required back by a grammar (token healing), because half a
-word is seldom a token; the stream drops it again. Text after the cursor and snippets stay out of
-that form: they helped small models little, and they cost the prefix cache at every edit.
+word is seldom a token; the stream drops it again. Without grammars only a last space is taken off.
+Text after the cursor and snippets stay out of that form: they helped small models little, and they
+cost the prefix cache at every edit.
 """
 
 from __future__ import annotations
@@ -123,16 +124,17 @@ def _gbnf_character(character: str) -> str:
     return f"\\u{code:04X}" if code <= 0xFFFF else f"\\U{code:08X}"
 
 
-def healing_grammar(typed: str, *, blank_line: bool, multiline: bool) -> str:
+def healing_grammar(typed: str, *, blank_line: bool) -> str:
     """A grammar for what follows the prompt: `typed` again, then the rest; "" if none is needed.
 
-    On a blank line the answer may not be an empty line.
+    On a blank line the answer may not be an empty line. It never ends the answer at a newline:
+    one token may hold a newline and the next line's indentation.
     """
     if not typed and not blank_line:
         return ""
     first = r"[^\r\n]+" if blank_line else r"[^\r\n]*"
-    more = r'("\n" [^\n]*)*' if multiline else r'"\n"?'
-    return f"root ::= {gbnf_string(typed) + ' ' if typed else ''}{first} {more}\n"
+    start = gbnf_string(typed) + " " if typed else ""
+    return f'root ::= {start}{first} ("\\n" [^\\n]*)*\n'
 
 
 def infill_tokens(request: Infill, budget: Budget, defaults: Defaults) -> int:
@@ -219,9 +221,7 @@ class InfillForm:
         line = request.prefix.rpartition("\n")[2]
         grammar = ""
         if self._grammar and not self._fim:
-            grammar = healing_grammar(
-                typed, blank_line=not line.strip(), multiline=request.multiline
-            )
+            grammar = healing_grammar(typed, blank_line=not line.strip())
         job = infill_job(
             job_id,
             request,
@@ -242,7 +242,8 @@ class InfillForm:
     def _healed(self, prefix: str) -> str:
         """The end of `prefix` that a grammar will require again."""
         if not self._grammar:
-            return ""
+            # A space belongs to the token after it; the model says it again on its own.
+            return " " if prefix.endswith(" ") else ""
         # Only the end of a long document is looked at.
         found = _WORD.search(prefix[-MAX_HEALED - 1 :])
         typed = found.group() if found else ""

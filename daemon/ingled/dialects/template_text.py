@@ -146,8 +146,8 @@ class ChatTemplate:
                 "the model's chat template does what no template may do: "
                 "don't use this model, or take it from another source"
             ) from error
-        # A template is a program: it may fail in any way that an expression can.
-        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        # A template is a program: it may fail in any way, and that concerns this request only.
+        except Exception as error:
             raise Refused(str(error) or type(error).__name__) from error
 
 

@@ -1,0 +1,379 @@
+"""One completion request: what is sent, what is shown, and what is not even asked."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from ingle.errors import (
+    Busy,
+    ConnectionLost,
+    DaemonNotRunning,
+    DeadlineExceeded,
+    HelloRequired,
+    InternalError,
+    Malformed,
+    ModelNotFound,
+)
+from ingle.messages import FinishReason
+from ingle.results import Completion
+from ingle_lsp.documents import Documents, Edit
+from ingle_lsp.inline_completion import InlineCompletion
+from ingle_lsp.privacy import GitAnswer, Privacy
+from ingle_lsp.settings import Settings
+from support.fake_engine import FakeEngine
+
+URI = "file:///project/src/main.py"
+
+
+class Editor:
+    """An editor with one open document; `|` is the cursor."""
+
+    def __init__(self) -> None:
+        self.engine = FakeEngine("a + b")
+        self.settings = Settings(debounce_ms=0)
+        self.told: list[str] = []
+        self.pauses: list[float] = []
+        #: Called in the middle of the pause for typing.
+        self.meanwhile = lambda: None
+        self.git = GitAnswer.NOT_IGNORED
+        self.documents = Documents()
+        self.completion = InlineCompletion(
+            documents=self.documents,
+            connection=self.engine.connection(self.told.append),
+            privacy=Privacy(lambda: 0.0, lambda path, timeout: self.git),
+            settings=lambda: self.settings,
+            tell=self.told.append,
+            sleep=self.pause,
+        )
+
+    async def pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        await asyncio.sleep(0)
+        self.meanwhile()
+
+    def open(self, text: str, uri: str = URI, language: str = "python") -> tuple[int, int]:
+        before, _, after = text.partition("|")
+        self.documents.open(uri, before + after, language, "utf-16")
+        return before.count("\n"), len(before.rpartition("\n")[2])
+
+    async def ask(self, text: str, *, invoked: bool = True, uri: str = URI) -> str | None:
+        line, units = self.open(text, uri)
+        found = await self.completion.suggest(uri, line, units, invoked=invoked)
+        return found.text if found else None
+
+    def begin(self, text: str, *, invoked: bool = True) -> asyncio.Task[str | None]:
+        return asyncio.create_task(self.ask(text, invoked=invoked))
+
+    async def until_asked(self, calls: int = 1) -> None:
+        async with asyncio.timeout(5):
+            while len(self.engine.calls) < calls:
+                await asyncio.sleep(0)
+
+
+@pytest.fixture
+def editor() -> Editor:
+    return Editor()
+
+
+async def test_a_completion(editor: Editor) -> None:
+    assert await editor.ask("def add(a, b):\n    return |\n") == "a + b"
+    assert editor.engine.calls == [
+        {
+            "prefix": "def add(a, b):\n    return ",
+            "suffix": "\n",
+            "path": "src/main.py",
+            "language": "python",
+            "document": URI,
+            "multiline": True,
+            "deadline_ms": 2000,
+        }
+    ]
+
+
+async def test_settings_go_along(editor: Editor) -> None:
+    editor.settings = Settings(debounce_ms=0, max_tokens=7, deadline_ms=300, multiline="never")
+    await editor.ask("x = |")
+    call = editor.engine.calls[0]
+    assert (call["max_tokens"], call["deadline_ms"], call["multiline"]) == (7, 300, False)
+
+
+async def test_windows_line_ends_do_not_reach_the_model(editor: Editor) -> None:
+    await editor.ask("a = 1\r\nb = |\r\nc = 3\r\n")
+    assert editor.engine.calls[0]["prefix"] == "a = 1\nb = "
+    assert editor.engine.calls[0]["suffix"] == "\nc = 3\n"
+
+
+async def test_a_long_document_is_sent_in_part_only(editor: Editor) -> None:
+    line = "value = compute(value)\n"
+    await editor.ask(line * 20_000 + "x = |\n" + line * 20_000)
+    call = editor.engine.calls[0]
+    assert len(call["prefix"]) <= 32_000
+    assert call["prefix"].startswith("value = ")
+    assert len(call["suffix"]) == 4_000
+
+
+# --- not even asked --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "units"), [(0, 5), (1, 1), (2, 0), (0, 2**31 - 1), (2**31 - 1, 0)]
+)
+async def test_a_position_that_is_none(editor: Editor, line: int, units: int) -> None:
+    editor.open("x = \n|")
+    assert await editor.completion.suggest(URI, line, units, invoked=True) is None
+    assert editor.engine.calls == []
+
+
+async def test_the_middle_of_a_character_is_no_position(editor: Editor) -> None:
+    editor.open("x = 😀|")
+    assert await editor.completion.suggest(URI, 0, 5, invoked=True) is None
+    assert await editor.completion.suggest(URI, 0, 6, invoked=True) is not None
+
+
+async def test_an_unknown_document(editor: Editor) -> None:
+    assert await editor.completion.suggest("file:///other.py", 0, 0, invoked=True) is None
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [Settings(enabled=False), Settings(disabled_languages=frozenset({"python"}))],
+)
+async def test_switched_off(editor: Editor, settings: Settings) -> None:
+    editor.settings = settings
+    assert await editor.ask("x = |") is None
+    assert editor.engine.calls == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["|", "\n\n  |\n", "a\0b|", "x" * 5_000_001 + "|", "x = '\ud83d' + |"],
+    ids=["empty", "blank", "binary", "huge", "half a character"],
+)
+async def test_documents_without_completions(editor: Editor, text: str) -> None:
+    assert await editor.ask(text) is None
+    assert editor.engine.calls == []
+    assert editor.told == []
+
+
+async def test_inside_of_a_word_only_when_asked(editor: Editor) -> None:
+    assert await editor.ask("val|ue = 1", invoked=False) is None
+    assert editor.engine.calls == []
+    assert await editor.ask("val|ue = 1", invoked=True) is not None
+
+
+# --- privacy ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("uri", ["file:///project/.env", "file:///p/id_rsa", "git:/p/a.pem?ref"])
+async def test_a_secret_file_is_never_sent(editor: Editor, uri: str) -> None:
+    assert await editor.ask("x = |", uri=uri) is None
+    assert editor.engine.calls == []
+
+
+@pytest.mark.parametrize("answer", [GitAnswer.IGNORED, GitAnswer.UNKNOWN])
+async def test_an_ignored_file_is_never_sent(editor: Editor, answer: GitAnswer) -> None:
+    editor.git = answer
+    assert await editor.ask("x = |") is None
+    assert editor.engine.calls == []
+
+
+async def test_a_secret_text_is_never_sent(editor: Editor) -> None:
+    key = "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n"
+    assert await editor.ask(key + "x = |") is None
+    assert await editor.ask("x = |\n" + key) is None
+    assert editor.engine.calls == []
+
+
+# --- time ------------------------------------------------------------------------------------
+
+
+async def test_the_pause_is_for_typing_only(editor: Editor) -> None:
+    editor.settings = Settings(debounce_ms=75)
+    await editor.ask("x = |", invoked=True)
+    assert editor.pauses == []
+    await editor.ask("x = |", invoked=False)
+    assert editor.pauses == [0.075]
+
+
+async def test_no_pause_is_no_pause(editor: Editor) -> None:
+    await editor.ask("x = |", invoked=False)
+    assert editor.pauses == []
+
+
+async def test_typing_on_during_the_pause_asks_nothing(editor: Editor) -> None:
+    editor.settings = Settings(debounce_ms=75)
+    editor.meanwhile = lambda: _type(editor)
+    assert await editor.ask("x = |", invoked=False) is None
+    assert editor.engine.calls == []
+
+
+def _type(editor: Editor) -> None:
+    editor.documents.change(URI, [Edit(0, 0, 0, 0, "y")])
+
+
+async def test_an_answer_for_an_older_text_is_dropped(editor: Editor) -> None:
+    editor.engine.gate = asyncio.Event()
+    asked = editor.begin("x = |")
+    await editor.until_asked()
+    _type(editor)
+    editor.engine.gate.set()
+    assert await asked is None
+
+
+@pytest.mark.parametrize("reopened", [True, False])
+async def test_an_answer_for_a_closed_document_is_dropped(editor: Editor, reopened: bool) -> None:
+    editor.engine.gate = asyncio.Event()
+    asked = editor.begin("x = |")
+    await editor.until_asked()
+    editor.documents.close(URI)
+    if reopened:
+        editor.open("x = |")
+    editor.engine.gate.set()
+    assert await asked is None
+
+
+async def test_a_newer_request_of_the_document_supersedes(editor: Editor) -> None:
+    editor.engine.gate = asyncio.Event()
+    line, units = editor.open("x = |")
+    older = asyncio.create_task(editor.completion.suggest(URI, line, units, invoked=True))
+    await editor.until_asked()
+    newer = asyncio.create_task(editor.completion.suggest(URI, line, units, invoked=True))
+    await editor.until_asked(2)
+    assert {call["document"] for call in editor.engine.calls} == {URI}
+    editor.engine.gate.set()
+    assert await older is None
+    assert await newer is not None
+
+
+async def test_documents_do_not_supersede_each_other(editor: Editor) -> None:
+    editor.engine.gate = asyncio.Event()
+    editor.open("x = |", uri="file:///a.py")
+    editor.open("x = |", uri="file:///b.py")
+    asked = [
+        asyncio.create_task(editor.completion.suggest(uri, 0, 4, invoked=True))
+        for uri in ("file:///a.py", "file:///b.py")
+    ]
+    await editor.until_asked(2)
+    editor.engine.gate.set()
+    assert None not in await asyncio.gather(*asked)
+
+
+async def test_a_cancelled_request_is_cancelled_in_the_daemon(editor: Editor) -> None:
+    editor.engine.gate = asyncio.Event()
+    asked = editor.begin("x = |")
+    await editor.until_asked()
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert editor.engine.cancelled == 1
+
+
+async def test_a_daemon_that_hangs_is_given_up(
+    editor: Editor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingle_lsp.inline_completion.PATIENCE", 0.0)
+    editor.settings = Settings(deadline_ms=50)
+    editor.engine.gate = asyncio.Event()
+    assert await editor.ask("x = |") is None
+    assert editor.engine.cancelled == 1
+    assert editor.told == []
+
+
+# --- answers ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("confidence", "shown"), [(None, True), (0.61, True), (0.6, True), (0.59, False), (0.0, False)]
+)
+async def test_an_unsure_completion_is_not_shown(
+    editor: Editor, confidence: float | None, shown: bool
+) -> None:
+    editor.engine.reply = Completion(text="1", finish="stop", confidence=confidence)
+    assert (await editor.ask("x = |") is not None) is shown
+
+
+@pytest.mark.parametrize("finish", ["cancelled", "superseded"])
+async def test_what_was_cut_off_is_not_shown(editor: Editor, finish: FinishReason) -> None:
+    editor.engine.reply = Completion(text="1", finish=finish)
+    assert await editor.ask("x = |") is None
+
+
+@pytest.mark.parametrize("finish", ["length", "deadline"])
+async def test_the_last_line_of_an_unfinished_block_is_not_shown(
+    editor: Editor, finish: FinishReason
+) -> None:
+    editor.engine.reply = Completion(text="\n    a = 1\n    re", finish=finish)
+    assert await editor.ask("def f():|") == "\n    a = 1"
+
+
+# --- errors ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [Busy("full"), DeadlineExceeded("late")])
+async def test_what_passes_is_not_told(editor: Editor, error: Exception) -> None:
+    editor.engine.failures = [error]
+    assert await editor.ask("x = |") is None
+    assert editor.told == []
+    assert await editor.ask("x = |") is not None
+
+
+@pytest.mark.parametrize(
+    "error", [ModelNotFound("no model: `ingle pull`"), InternalError("our mistake"), Malformed("x")]
+)
+async def test_what_the_user_can_mend_is_told_once(editor: Editor, error: Exception) -> None:
+    editor.engine.failures = [error] * 5
+    for _ in range(5):
+        assert await editor.ask("x = |") is None
+    assert editor.told == [str(error)]
+    assert await editor.ask("x = |") is not None
+    editor.engine.failures = [error]
+    await editor.ask("x = |")
+    assert editor.told == [str(error)] * 2
+
+
+@pytest.mark.parametrize("error", [ConnectionLost("gone"), HelloRequired("who are you")])
+async def test_a_restarted_daemon_gets_a_second_try(editor: Editor, error: Exception) -> None:
+    editor.engine.failures = [error]
+    assert await editor.ask("x = |") is not None
+    assert len(editor.engine.calls) == 2
+    assert editor.told == []
+
+
+async def test_a_daemon_that_went_away_is_told_once(editor: Editor) -> None:
+    await editor.ask("x = |")
+    editor.engine.failures = [ConnectionLost("gone")]
+    editor.engine.down = DaemonNotRunning("ingled is not running")
+    for _ in range(5):
+        assert await editor.ask("x = |") is None
+    assert editor.told == ["ingled is not running"]
+    assert len(editor.engine.calls) == 2
+
+
+async def test_a_link_to_a_secret_is_never_sent(editor: Editor, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("A=1")
+    (tmp_path / "x.py").symlink_to(tmp_path / ".env")
+    assert await editor.ask("x = |", uri=(tmp_path / "x.py").as_uri()) is None
+    assert editor.engine.calls == []
+
+
+# --- cost ------------------------------------------------------------------------------------
+
+
+async def test_a_key_in_a_long_document_costs_what_it_costs_in_a_short_one(editor: Editor) -> None:
+    async def seconds(lines: int) -> float:
+        editor.open("value = compute(value)\n" * lines + "x = |")
+        middle = lines // 2
+        times = []
+        for _ in range(7):
+            start = time.perf_counter()
+            editor.documents.change(URI, [Edit(middle, 5, middle, 5, "x")])
+            await editor.completion.suggest(URI, middle, 6, invoked=True)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    # Two thousand lines fill what is sent; fifty times that must not be felt.
+    assert await seconds(100_000) < 5 * await seconds(2_000) + 0.001
