@@ -114,11 +114,13 @@ class Broker:
 
     async def heartbeats(self) -> None:
         """Tell clients with open requests that the daemon lives; notices those that died."""
-        for beat in itertools.count():
+        for beat in itertools.count(1):
             await asyncio.sleep(HEARTBEAT_S)
             for identity, client in list(self._clients.items()):
-                if client.open or beat % IDLE_BEATS == 0:
+                if client.open:
                     self._front.heartbeat(identity, Heartbeat())
+            if beat % IDLE_BEATS == 0:
+                self._ask_idle_clients()
 
     async def stopped(self) -> None:
         """Return when a client asked for shutdown."""
@@ -305,6 +307,7 @@ class Broker:
         request.done()
 
     def _status(self, request: OpenRequest) -> None:
+        self._ask_idle_clients()
         request.send(self._report(request.message.id))
         request.done()
 
@@ -333,6 +336,12 @@ class Broker:
     def _shutdown(self, request: OpenRequest) -> None:
         request.progress("draining", None, f"{self._generating()} requests are running")
         self.stop(request.message.drain_ms)
+
+    def _ask_idle_clients(self) -> None:
+        """Notice those that left while nothing was open."""
+        for identity, client in list(self._clients.items()):
+            if not client.open and not self._front.heartbeat(identity, Heartbeat()):
+                self._clients.pop(identity)
 
     # --- plumbing ------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from enum import Enum, auto
 from typing import Any
 
 import zmq
@@ -24,10 +25,19 @@ from .listen import bind, receive
 MAX_OUTBOX = 1024
 #: Messages libzmq itself buffers for one client before sends would wait.
 HIGH_WATER_MARK = 256
-#: Seconds between attempts to send what waits.
-RETRY_S = 0.01
+#: Seconds between attempts to send what waits; doubled while nothing moves.
+FIRST_RETRY_S = 0.01
+LAST_RETRY_S = 0.64
 
 Identity = bytes
+
+
+class Sent(Enum):
+    """What became of one attempt to send."""
+
+    YES = auto()
+    BEHIND = auto()
+    GONE = auto()
 
 
 class Front:
@@ -46,6 +56,7 @@ class Front:
         self._on_overflow = on_overflow
         self._outboxes: dict[Identity, deque[tuple[Message, list[bytes]]]] = {}
         self._retry: asyncio.TimerHandle | None = None
+        self._pause = FIRST_RETRY_S
         self._socket = context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self._socket.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
@@ -66,13 +77,14 @@ class Front:
         outbox = self._outboxes.get(identity)
         if outbox:
             self._keep(identity, outbox, event, frames)
-        elif not self._try(identity, frames):
+        elif self._try(identity, frames) is Sent.BEHIND:
             self._keep(identity, self._outboxes.setdefault(identity, deque()), event, frames)
 
-    def heartbeat(self, identity: Identity, event: Message) -> None:
-        """Send unless the client is behind anyway."""
-        if identity not in self._outboxes:
-            self._try(identity, codec.encode(event))
+    def heartbeat(self, identity: Identity, event: Message) -> bool:
+        """Send unless the client is behind anyway. False if the client is gone."""
+        if identity in self._outboxes:
+            return True
+        return self._try(identity, codec.encode(event)) is not Sent.GONE
 
     def drop_pending(self, identity: Identity) -> None:
         """Forget the deltas and progress that wait for a client; how requests ended stays."""
@@ -94,20 +106,19 @@ class Front:
         if self._authenticator:
             self._authenticator.stop()
 
-    def _try(self, identity: Identity, frames: list[bytes]) -> bool:
-        """False if the client is behind. A client that is gone is reported, and counts as sent."""
+    def _try(self, identity: Identity, frames: list[bytes]) -> Sent:
         # With NOBLOCK pyzmq settles the future at once.
         sent: Any = self._socket.send_multipart([identity, *frames], flags=zmq.NOBLOCK)
         error = sent.exception()
         if error is None:
-            return True
+            return Sent.YES
         if isinstance(error, zmq.Again):
-            return False
+            return Sent.BEHIND
         if isinstance(error, zmq.ZMQError) and error.errno == zmq.EHOSTUNREACH:
             self.forget(identity)
             # Not from here: the caller may be in the middle of this client's requests.
             asyncio.get_running_loop().call_soon(self._on_gone, identity)
-            return True
+            return Sent.GONE
         raise error
 
     def _keep(
@@ -121,14 +132,19 @@ class Front:
         if len(outbox) == MAX_OUTBOX:
             asyncio.get_running_loop().call_soon(self._on_overflow, identity)
         if self._retry is None:
-            self._retry = asyncio.get_running_loop().call_later(RETRY_S, self._flush)
+            self._pause = FIRST_RETRY_S
+            self._retry = asyncio.get_running_loop().call_later(self._pause, self._flush)
 
     def _flush(self) -> None:
         self._retry = None
+        moved = False
         for identity, outbox in list(self._outboxes.items()):
-            while outbox and self._try(identity, outbox[0][1]):
+            while outbox and self._try(identity, outbox[0][1]) is Sent.YES:
                 outbox.popleft()
+                moved = True
             if not outbox:
                 self._outboxes.pop(identity, None)
         if self._outboxes:
-            self._retry = asyncio.get_running_loop().call_later(RETRY_S, self._flush)
+            # A client that is stopped in a debugger should not cost the daemon its idleness.
+            self._pause = FIRST_RETRY_S if moved else min(LAST_RETRY_S, 2 * self._pause)
+            self._retry = asyncio.get_running_loop().call_later(self._pause, self._flush)

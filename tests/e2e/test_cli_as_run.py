@@ -326,6 +326,18 @@ def test_a_daemon_that_hangs_is_stopped_by_force(down_after: MakeDaemon) -> None
     assert run(home, "up").returncode == 0
 
 
+def test_a_spoilt_endpoint_file_keeps_nobody_from_down_and_up(down_after: MakeDaemon) -> None:
+    home = down_after()
+    assert run(home, "up").returncode == 0
+    file = home.runtime / "endpoint.json"
+    file.write_text("{")
+    assert run(home, "ask", "hi").returncode == 1
+    assert run(home, "down").stdout == "ingled has stopped\n"
+    file.write_text("{")
+    assert run(home, "up").returncode == 0
+    assert run(home, "ask", "hi").stdout == "hi\n"
+
+
 def test_after_a_crash_nobody_else_is_killed(scripted_daemon: DaemonUnderTest) -> None:
     scripted_daemon.kill()
     # The lock file of the dead names a process that is somebody else's by now.

@@ -6,7 +6,7 @@ import importlib
 import json
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,9 @@ from ingle.messages import (
 from ingled.cli import exit_codes, reference
 from ingled.cli.complete import _offset
 from ingled.cli.main import COMMANDS, ingle
+from ingled.models.local_model import StoredModel
+from ingled.models.store import Store
+from ingled.models.transfer import PullProgress
 from support.cli import FakeClient, Shell
 
 ANSWER: tuple[Message, ...] = (
@@ -589,6 +592,34 @@ def test_a_resident_model_is_not_removed(shell: Shell) -> None:
     outcome = shell("rm", "gpt-oss-20b")
     assert outcome.code == 1
     assert "ingle unload gpt-oss-20b" in outcome.err
+
+
+def test_a_pull_says_its_steps_and_what_it_brought(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pull(store: Store, name: str, report: Callable[[PullProgress], None]) -> StoredModel:
+        report(PullProgress(phase="resolving", detail="somewhere"))
+        for done in range(0, 101, 10):
+            report(PullProgress(phase="downloading", done=done, total=100))
+        path = Path("m.gguf")
+        return StoredModel(name=name, path=path, format="gguf", bytes=100, licence="MIT")
+
+    monkeypatch.setattr(Store, "pull", pull)
+    outcome = shell("pull", "m")
+    assert outcome.out == "m is installed: 100 bytes, MIT\n"
+    assert outcome.err == "m: resolving\nm: downloading\n", "one line a step without a terminal"
+
+
+def test_an_interrupted_pull_says_how_to_go_on(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pull(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Store, "pull", pull)
+    outcome = shell("pull", "gpt-oss-20b")
+    assert (outcome.code, outcome.out) == (130, "")
+    assert "`ingle pull gpt-oss-20b` goes on" in outcome.err
 
 
 def test_removing_what_is_not_there(shell: Shell) -> None:

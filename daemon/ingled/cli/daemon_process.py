@@ -10,7 +10,7 @@ import sys
 
 from ingle import launch
 from ingle.blocking_client import Client
-from ingle.errors import DaemonNotRunning, ResponseTimeout
+from ingle.errors import DaemonNotRunning, LocalError, ResponseTimeout
 from ingled.lock import lock_file
 
 from .calls import connect
@@ -50,8 +50,8 @@ def find_daemon(command: str) -> Client | None:
         return connect(command, timeout=_ANSWER_S)
     except DaemonNotRunning:
         return None
-    except ResponseTimeout:
-        # Over TCP the endpoint file of a daemon that was killed leads nowhere.
+    except (LocalError, ResponseTimeout):
+        # What a daemon that was killed left behind leads nowhere, or is no endpoint file at all.
         if running_pid() is None:
             return None
         raise

@@ -160,8 +160,8 @@ def down(drain: float | None, force: bool) -> None:
 def _ask_to_stop(pid: int, drain: float) -> None:
     try:
         client = find_daemon("down")
-    except ProtocolError:
-        # A daemon of another version can't be talked to, but it knows what SIGTERM means.
+    except (LocalError, ProtocolError):
+        # Of another version, or its endpoint file is spoilt; but it knows what SIGTERM means.
         _signal(pid, signal.SIGTERM)
         return
     except ResponseTimeout:

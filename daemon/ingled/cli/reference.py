@@ -64,13 +64,14 @@ def _command(command: click.Command, parent: click.Context, name: str) -> Iterat
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     yield f"## `{context.command_path}`\n\n    {usage}\n"
     yield _paragraph(command.help or "")
-    options = [
-        (param.opts, record)
+    records = [
+        record
         for param in command.params
         if isinstance(param, click.Option) and (record := param.get_help_record(context))
     ]
-    if options:
-        rows = [f"| `{record[0]}` | {record[1]} |" for _, record in options]
+    if records:
+        cells = [[cell.replace("|", r"\|") for cell in record] for record in records]
+        rows = [f"| `{option}` | {meaning} |" for option, meaning in cells]
         yield "\n".join(["| Option | Meaning |", "| --- | --- |", *rows]) + "\n"
     if isinstance(command, click.Group):
         for child_name, child in command.commands.items():

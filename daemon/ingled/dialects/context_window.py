@@ -28,6 +28,8 @@ MIN_TOKENS = 48
 FILL = 0.75
 #: A window this much larger than the present one is worth computing anew.
 GROWTH = 2.0
+#: An estimate this much too low is corrected before the prompt is used.
+TOLERANCE = 1.25
 DOCUMENTS = 64
 
 _ATTEMPTS = 8
@@ -105,10 +107,12 @@ class ContextWindows:
         """
         state = self._state(document)
         for attempt in range(_ATTEMPTS):
-            window = self._choose(state, prefix, suffix, snippets, limits)
+            window, fresh = self._choose(state, prefix, suffix, snippets, limits)
             ids = render(window)
-            self._measure(state, window.characters, len(ids) - limits.fixed)
-            if len(ids) <= limits.prompt:
+            tokens = len(ids) - limits.fixed
+            self._measure(state, window.characters, tokens)
+            affordable = tokens <= TOLERANCE * max(MIN_TOKENS, limits.uncached)
+            if len(ids) <= limits.prompt and (affordable or not fresh or attempt):
                 state.window = window
                 return window, ids
             # Denser text than estimated, or a window of a larger context: start over, smaller.
@@ -141,7 +145,8 @@ class ContextWindows:
         suffix: str,
         snippets: Sequence[str],
         limits: Limits,
-    ) -> Window:
+    ) -> tuple[Window, bool]:
+        """The window, and whether it was cut from scratch."""
         ratio = state.ratio or self._ratio
         total = min(MAX_TOKENS, limits.prompt - limits.fixed) * ratio
         uncached = max(MIN_TOKENS, limits.uncached) * ratio
@@ -154,9 +159,9 @@ class ContextWindows:
                 and self._uncached(state.window, kept) <= uncached
                 and (kept.start == 0 or room < GROWTH * max(state.room, kept.characters))
             ):
-                return kept
+                return kept, False
         state.room = room
-        return self._cut(room, prefix, suffix, snippets)
+        return self._cut(room, prefix, suffix, snippets), True
 
     def _cut(self, room: int, prefix: str, suffix: str, snippets: Sequence[str]) -> Window:
         """A window of `room` characters, from scratch."""
