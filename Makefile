@@ -37,7 +37,6 @@ contracts: $(DEV) ## import-linter: who may import whom
 docs: $(DEV) ## Write the generated parts of the documentation again
 	$(BIN)/python protocol/generate_spec.py
 	$(BIN)/python -m ingled.cli.reference
-	$(BIN)/python -m ingled.settings
 
 bench: $(DEV) ## Measure; prints tables and writes JSON to bench-results/
 	$(BIN)/python -m tests.bench

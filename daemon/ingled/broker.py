@@ -154,24 +154,26 @@ class Broker:
 
     def on_frames(self, identity: Identity, frames: Sequence[bytes]) -> None:
         """Anything a client sent. Bad bytes cost an error event, nothing else."""
+        client = self._clients.get(identity)
         try:
             message = codec.decode_request(frames)
         except ProtocolError as error:
-            self._refuse(identity, codec.request_id(frames), error)
+            request_id = codec.request_id(frames)
+            # An error with the id of an open request would look like its end.
+            taken = client is not None and request_id in client.open
+            self._refuse(identity, None if taken else request_id, error)
             return
-        if isinstance(message, Hello):
-            self._hello(identity, message)
-            return
-        client = self._clients.get(identity)
         request_id = message.id  # type: ignore[attr-defined]
-        if client is None:
-            self._refuse(identity, request_id, HelloRequired("say `hello` first"))
-        elif request_id in client.open:
+        if client and request_id in client.open:
             self._refuse(
                 identity,
                 None,
                 InvalidRequest(f"the id {request_id} is in use: choose a fresh one per request"),
             )
+        elif isinstance(message, Hello):
+            self._hello(identity, message)
+        elif client is None:
+            self._refuse(identity, request_id, HelloRequired("say `hello` first"))
         else:
             self._open(identity, client, message)
 

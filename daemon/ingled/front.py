@@ -131,6 +131,11 @@ class Front:
         outbox.append((event, frames))
         if len(outbox) == MAX_OUTBOX:
             asyncio.get_running_loop().call_soon(self._on_overflow, identity)
+        elif len(outbox) >= 2 * MAX_OUTBOX:
+            # It goes on asking and still does not read: as good as gone.
+            self.forget(identity)
+            asyncio.get_running_loop().call_soon(self._on_gone, identity)
+            return
         if self._retry is None:
             self._pause = FIRST_RETRY_S
             self._retry = asyncio.get_running_loop().call_later(self._pause, self._flush)

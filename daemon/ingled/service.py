@@ -296,14 +296,18 @@ class ModelService:
         remaining = None
         if request.deadline is not None:
             remaining = max(0.0, (request.deadline - self._loop.time()) * 1000)
-        self._life.send(
-            Run(
-                job=job,
-                request=request.message,
-                client=request.client.hex(),
-                remaining_ms=remaining,
+        try:
+            self._life.send(
+                Run(
+                    job=job,
+                    request=request.message,
+                    client=request.client.hex(),
+                    remaining_ms=remaining,
+                )
             )
-        )
+        except IngleError as error:
+            self._take(job).fail(error)
+            self._after_job(job)
 
     # --- plumbing ------------------------------------------------------------------------
 

@@ -66,7 +66,9 @@ class AsyncCall:
             raise event
         if isinstance(event, Error):
             self._over = True
-            raise from_wire(event.code, event.message, event.retry_after_ms)
+            raise from_wire(
+                event.code, event.message, event.retry_after_ms, retryable=event.retryable
+            )
         self._over = messages.is_terminal(event)
         return event
 

@@ -72,7 +72,9 @@ class Call:
         event = self._events.popleft()
         if isinstance(event, Error):
             self._over = True
-            raise from_wire(event.code, event.message, event.retry_after_ms)
+            raise from_wire(
+                event.code, event.message, event.retry_after_ms, retryable=event.retryable
+            )
         self._over = messages.is_terminal(event)
         return event
 

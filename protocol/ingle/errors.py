@@ -46,7 +46,7 @@ class IngleError(Exception):
     #: Stable name on the wire; empty for errors that never travel.
     code: ClassVar[str] = ""
     #: Whether the same request may succeed later, unchanged.
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
     def __init__(self, message: str, *, retry_after_ms: int | None = None) -> None:
         super().__init__(" ".join(message.split()))
@@ -180,6 +180,14 @@ def _wire_errors(root: type[IngleError]) -> dict[str, type[IngleError]]:
 WIRE_ERRORS: dict[str, type[IngleError]] = _wire_errors(IngleError)
 
 
-def from_wire(code: str, message: str, retry_after_ms: int | None = None) -> IngleError:
-    """The exception for an `error` event. A code of a newer daemon becomes a `RequestError`."""
-    return WIRE_ERRORS.get(code, RequestError)(message, retry_after_ms=retry_after_ms)
+def from_wire(
+    code: str, message: str, retry_after_ms: int | None = None, *, retryable: bool | None = None
+) -> IngleError:
+    """The exception for an `error` event. A code of a newer daemon becomes a `RequestError`.
+
+    `retryable` is what the event says; it wins over what this version thinks of the code.
+    """
+    error = WIRE_ERRORS.get(code, RequestError)(message, retry_after_ms=retry_after_ms)
+    if retryable is not None:
+        error.retryable = retryable
+    return error

@@ -79,7 +79,9 @@ class Session:
             return None
         event_id = event.id  # type: ignore[attr-defined]
         if event_id is None and isinstance(event, messages.Error):
-            raise from_wire(event.code, event.message, event.retry_after_ms)
+            raise from_wire(
+                event.code, event.message, event.retry_after_ms, retryable=event.retryable
+            )
         if event_id not in self._open:
             return None
         if messages.is_terminal(event):

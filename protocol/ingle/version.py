@@ -2,5 +2,5 @@
 
 __version__ = "0.1.0"
 
-#: Version of the wire protocol (`protocol/SPEC.md`). It is the fifth byte of every message.
+#: Version of the wire protocol (`protocol/SPEC.md`). It is the last byte of the preamble.
 PROTOCOL_VERSION = 1

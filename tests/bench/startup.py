@@ -48,6 +48,12 @@ def measure(stage: Stage) -> list[Result]:
             samples=bare,
         ),
         Figure(
+            name="startup.ratio",
+            what="÷ `python -c pass`",
+            unit="",
+            samples=[ours / python for ours, python in zip(asks, bare, strict=True)],
+        ),
+        Figure(
             name="startup.unwanted",
             what=f"modules imported of {', '.join(UNWANTED)}",
             unit="modules",

@@ -58,10 +58,12 @@ class Editor:
             text_document=types.TextDocumentIdentifier(uri),
             position=types.Position(*at),
         )
-        found: asyncio.Future[Any] = self.client.protocol.send_request_async(
-            types.TEXT_DOCUMENT_INLINE_COMPLETION, params, msg_id=number
+        # Sent at once, so that what is sent next comes later; pytest-lsp's own method waits.
+        return asyncio.wrap_future(
+            self.client.protocol.send_request(
+                types.TEXT_DOCUMENT_INLINE_COMPLETION, params, msg_id=number
+            )
         )
-        return found
 
     async def ghost(
         self, at: tuple[int, int], uri: str = "untitled:Untitled-1", *, invoked: bool = True

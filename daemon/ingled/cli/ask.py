@@ -102,7 +102,8 @@ class _Text:
     def __init__(self, show_thinking: bool) -> None:
         self._show_thinking = show_thinking
         self._line = StatusLine()
-        #: Last character of what was written to each stream.
+        #: Last character of what was written to each stream; set first, since Ctrl-C may come
+        #: between the two.
         self._ends = {"final": "\n", "analysis": "\n"}
         self._done: Done | None = None
 
@@ -129,12 +130,12 @@ class _Text:
             case Delta(channel="final", text=text) if text:
                 self._line.clear()
                 self._end_line("analysis")
-                write_text(text)
                 self._ends["final"] = text[-1]
+                write_text(text)
             case Delta(channel="analysis", text=text) if text and self._show_thinking:
                 self._line.clear()
-                write_text(text, err=True, dim=is_terminal(sys.stderr))
                 self._ends["analysis"] = text[-1]
+                write_text(text, err=True, dim=is_terminal(sys.stderr))
             case Done():
                 self._done = event
 

@@ -73,8 +73,8 @@ class HarmonyDialect(Dialect):
         self._encoding = encoding
         self._windows = ContextWindows(Layout(suffix_first=True))
         self._opening = encoding.encode(_OPEN_FINAL, allowed_special="all")
-        self._ends = encoding.stop_tokens_for_assistant_actions()
-        self._message_ends = encoding.stop_tokens()
+        self._ends = sorted(encoding.stop_tokens_for_assistant_actions())
+        self._message_ends = sorted(encoding.stop_tokens())
         self._fixed = len(self._infill_prompt("", "", "")) + 16
 
     def chat(self, job_id: int, request: Chat, budget: Budget, defaults: Defaults) -> Plan:
@@ -156,7 +156,7 @@ class HarmonyDialect(Dialect):
                 Conversation.from_messages(messages)
             )
             return [*ids, *self._opening, *self._plain(code_block + held)]
-        except (HarmonyError, UnicodeError) as error:
+        except (HarmonyError, ValueError) as error:
             raise _unreadable() from error
 
     def _render_for_answer(self, messages: Sequence[Message]) -> list[int]:
@@ -165,7 +165,7 @@ class HarmonyDialect(Dialect):
                 Conversation.from_messages(messages), Role.ASSISTANT
             )
             return ids
-        except (HarmonyError, UnicodeError) as error:
+        except (HarmonyError, ValueError) as error:
             raise _unreadable() from error
 
     def _plain(self, text: str) -> list[int]:
