@@ -28,13 +28,20 @@ def table(results: Sequence[Result]) -> str:
     return "\n\n".join(parts)
 
 
-def write_json(file: Path, results: Sequence[Result], *, started: str, quick: bool) -> None:
-    """The whole run. `started` is when, in ISO 8601."""
+def write_json(
+    file: Path, results: Sequence[Result], *, started: str, quick: bool, busy_percent: float
+) -> None:
+    """The whole run. `started` is when, in ISO 8601; `busy_percent`: of the machine, before."""
     document = {
         "ingle": __version__,
         "started": started,
         "quick": quick,
-        "machine": machine(),
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "python": platform.python_version(),
+            "cores": os.cpu_count(),
+            "busy_percent_before": busy_percent,
+        },
         "figures": {
             figure.name: _figure(figure) for figure in results if isinstance(figure, Figure)
         },
@@ -50,16 +57,6 @@ def write_json(file: Path, results: Sequence[Result], *, started: str, quick: bo
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def machine() -> dict[str, Any]:
-    """What the numbers were taken on."""
-    return {
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-    }
 
 
 def _figure(figure: Figure) -> dict[str, Any]:

@@ -1,6 +1,8 @@
-"""The language server on the real demo model, SmolLM2-135M: the whole path, nothing stood in for."""
+"""The language server on the real demo model, SmolLM2-135M: the whole path and nothing less."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,7 @@ from support.editors import an_editor
 pytestmark = pytest.mark.model
 
 #: Shown whatever the model thinks of it, and given all the time that a slow machine needs.
-OPTIONS = {"minConfidence": 0.0, "deadlineMs": 30_000}
+OPTIONS: dict[str, Any] = {"minConfidence": 0.0, "deadlineMs": 30_000}
 
 
 def ends_at(text: str) -> tuple[int, int]:
@@ -64,7 +66,7 @@ async def test_typing_along(model_daemon: DaemonUnderTest) -> None:
 
 async def test_what_it_is_unsure_of_is_not_shown(model_daemon: DaemonUnderTest) -> None:
     text = "qzx = vbn("
-    async with an_editor(model_daemon.env, minConfidence=1.0, deadlineMs=30_000) as editor:
+    async with an_editor(model_daemon.env, multiline="never", minConfidence=1.0) as editor:
         editor.open(text)
         assert await editor.ghost(ends_at(text)) is None
         assert editor.messages == []

@@ -19,7 +19,8 @@ from pygls.exceptions import JsonRpcException
 
 from ingle.messages import Report
 from support.daemons import SCRIPTED, DaemonUnderTest
-from support.editors import SERVER, an_editor, eventually, ghost_text
+from support.editors import SERVER, Editor, an_editor, ghost_text
+from support.eventually import eventually
 
 MakeDaemon = Callable[..., DaemonUnderTest]
 TEXT = "def add(a, b):\n    return "
@@ -45,6 +46,14 @@ def slow_daemon(make_daemon: MakeDaemon) -> DaemonUnderTest:
     """One that is never done."""
     scripted = {"script": ENDLESS, "tokens_per_second": 20.0}
     return make_daemon(scripted=scripted, inline={"max_tokens": 1000}).start()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A git repository that ignores `ignored.py`."""
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    (tmp_path / ".gitignore").write_text("ignored.py\n")
+    return tmp_path
 
 
 def report(daemon: DaemonUnderTest) -> Report:
@@ -151,13 +160,11 @@ def _running(daemon: DaemonUnderTest) -> int:
 
 @pytest.mark.parametrize("name", [".env", "id_rsa", "ignored.py"])
 async def test_what_is_private_is_never_sent(
-    daemon: DaemonUnderTest, tmp_path: Path, name: str
+    daemon: DaemonUnderTest, repository: Path, name: str
 ) -> None:
-    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
-    (tmp_path / ".gitignore").write_text("ignored.py\n")
     async with an_editor(daemon.env) as editor:
         before = report(daemon).totals.prompt_tokens
-        private, public = (tmp_path / name).as_uri(), (tmp_path / "kept.py").as_uri()
+        private, public = (repository / name).as_uri(), (repository / "kept.py").as_uri()
         editor.open(TEXT, private)
         assert await editor.ghost(END, private) is None
         assert report(daemon).totals.prompt_tokens == before
@@ -228,10 +235,11 @@ async def test_the_daemon_is_started_for_who_allows_it(make_daemon: MakeDaemon) 
         psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=20)
 
 
-async def _until_completed(editor: Any) -> None:
-    async with asyncio.timeout(30):
-        while await editor.ghost(END) != "a + b":
-            await asyncio.sleep(0.02)
+async def _until_completed(editor: Editor) -> None:
+    """Ask again and again, as typing does."""
+    give_up = time.monotonic() + 30
+    while await editor.ghost(END) != "a + b":
+        assert time.monotonic() < give_up
 
 
 # --- the process -------------------------------------------------------------------------------

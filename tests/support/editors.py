@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from lsprotocol import types
 from pytest_lsp import ClientServerConfig, LanguageClient
@@ -14,8 +14,6 @@ from pytest_lsp import ClientServerConfig, LanguageClient
 SERVER = [sys.executable, "-m", "ingle_lsp.server"]
 #: Longest wait for anything, in seconds.
 PATIENCE = 30.0
-
-T = TypeVar("T")
 
 
 class Editor:
@@ -121,15 +119,4 @@ async def an_editor(
         if client._server is not None and client._server.returncode is None:
             await client.shutdown_session()
     finally:
-        await client.stop()
-
-
-async def eventually(condition: Callable[[], T], what: str) -> T:
-    """Look until `condition` is true, without keeping the event loop from its work."""
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            found = condition()
-            if found:
-                return found
-            await asyncio.sleep(0.01)
-    raise AssertionError(f"waited in vain for: {what}")
+        await client.stop()  # type: ignore[no-untyped-call]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from itertools import product
-from typing import Any
 
 import pytest
 
-from ingle.errors import ConnectionLost, DaemonNotRunning, IngleError, VersionMismatch
+from ingle.errors import DaemonNotRunning, IngleError, VersionMismatch
 from ingle.results import Completion
 from ingle_lsp.connection import (
     LONGEST_PAUSE,
@@ -249,7 +248,7 @@ async def test_a_start_that_fails(world: World) -> None:
     def refuse() -> World:
         raise PermissionError(13, "Permission denied")
 
-    world.connection._start = refuse  # type: ignore[assignment]
+    world.connection._start = refuse
     assert await world.connection.client() is None
     assert world.told == ["ingled could not be started (Permission denied): try `ingle up`"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from ingle_lsp.documents import Documents, Edit
 from ingle_lsp.inline_completion import InlineCompletion
 from ingle_lsp.privacy import GitAnswer, Privacy
 from ingle_lsp.settings import Settings
+from support.eventually import eventually
 from support.fake_engine import FakeEngine
 
 URI = "file:///project/src/main.py"
@@ -38,7 +40,7 @@ class Editor:
         self.told: list[str] = []
         self.pauses: list[float] = []
         #: Called in the middle of the pause for typing.
-        self.meanwhile = lambda: None
+        self.meanwhile: Callable[[], None] = lambda: None
         self.git = GitAnswer.NOT_IGNORED
         self.documents = Documents()
         self.completion = InlineCompletion(
@@ -69,9 +71,7 @@ class Editor:
         return asyncio.create_task(self.ask(text, invoked=invoked))
 
     async def until_asked(self, calls: int = 1) -> None:
-        async with asyncio.timeout(5):
-            while len(self.engine.calls) < calls:
-                await asyncio.sleep(0)
+        await eventually(lambda: len(self.engine.calls) >= calls, "a request to the daemon")
 
 
 @pytest.fixture

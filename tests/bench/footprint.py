@@ -1,7 +1,6 @@
-"""Resident memory of the broker, of the language server, and of the worker; idle CPU of all three.
+"""What ingle takes while nobody asks: resident memory and idle CPU of all its processes.
 
-They share a module because they share the situation: an editor that is connected, and has been
-used for a while.
+An editor is connected, and has been used for a while.
 """
 
 from __future__ import annotations
@@ -89,13 +88,16 @@ def _use(editor: Editor, completions: int) -> None:
     uri = "untitled:shapes.py"
     editor.open(uri, _CODE)
     line = _CODE.count("\n")
+    given = 0
     for number in range(completions):
         head = f"def area_{number}(width, height):\n    "
         editor.type(uri, 2 * number + 2, line, 0, head)
         line += 1
-        editor.complete(uri, line, 4)
+        given += bool(editor.complete(uri, line, 4))
         editor.type(uri, 2 * number + 3, line, 4, "return width * height\n\n\n")
         line += 3
+    if not given:
+        raise RuntimeError("the language server completed nothing, so its memory says nothing")
 
 
 def _cpu_percent(processes: Sequence[psutil.Process], seconds: float) -> list[float]:
