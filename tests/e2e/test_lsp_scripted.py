@@ -20,7 +20,7 @@ from pygls.exceptions import JsonRpcException
 from ingle.messages import Report
 from support.daemons import SCRIPTED, DaemonUnderTest
 from support.editors import SERVER, Editor, an_editor, ghost_text
-from support.eventually import eventually
+from support.waiting import eventually
 
 MakeDaemon = Callable[..., DaemonUnderTest]
 TEXT = "def add(a, b):\n    return "

@@ -298,7 +298,7 @@ def test_keep_alive_unloads_and_the_next_request_reloads_and_says_so(
         wait_until(lambda: client.status().models[0].state == "absent", what="it was unloaded")
         assert client.status().models[0].pid is None
         events = list(client.call(Chat, **ask()))
-        assert [event.phase for event in events if isinstance(event, Progress)][0] == "loading"
+        assert next(event.phase for event in events if isinstance(event, Progress)) == "loading"
         assert isinstance(events[-1], Done)
 
 

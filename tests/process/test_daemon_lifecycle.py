@@ -90,8 +90,9 @@ def test_what_does_not_finish_in_time_gets_an_error(make_daemon: MakeDaemon) -> 
     with daemon.client() as client:
         call = client.call(Chat, **ask())
         assert next(event for event in call if isinstance(event, Started))
+        assert daemon.process is not None
+        daemon.process.send_signal(signal.SIGTERM)
         with pytest.raises(ShuttingDown):
-            daemon.process.send_signal(signal.SIGTERM)  # type: ignore[union-attr]
             call.wait()
     daemon.stop()
 

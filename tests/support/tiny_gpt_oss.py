@@ -119,10 +119,7 @@ def _last_merge(ranks: dict[bytes, int], piece: bytes, rank: int) -> list[bytes]
     """The two parts whose merge makes `piece`: byte-pair encoding with the merges before it."""
     parts = [bytes([byte]) for byte in piece]
     while len(parts) > 2:
-        pairs = [
-            (ranks.get(parts[n] + parts[n + 1], rank), n)
-            for n in range(len(parts) - 1)
-        ]
+        pairs = [(ranks.get(parts[n] + parts[n + 1], rank), n) for n in range(len(parts) - 1)]
         best, place = min(pairs)
         if best >= rank:
             break

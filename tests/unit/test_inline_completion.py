@@ -25,8 +25,8 @@ from ingle_lsp.documents import Documents, Edit
 from ingle_lsp.inline_completion import InlineCompletion
 from ingle_lsp.privacy import GitAnswer, Privacy
 from ingle_lsp.settings import Settings
-from support.eventually import eventually
 from support.fake_engine import FakeEngine
+from support.waiting import eventually
 
 URI = "file:///project/src/main.py"
 

@@ -13,8 +13,8 @@ from ingle.errors import DaemonNotRunning
 from ingle.results import Completion
 from ingle_lsp.logs import SafeFormatter
 from ingle_lsp.server import IngleServer, create_server
-from support.eventually import eventually
 from support.fake_engine import FakeEngine
+from support.waiting import eventually
 
 URI = "file:///project/main.py"
 INLINE: dict[str, Any] = {"textDocument": {"inlineCompletion": {}}}

@@ -35,7 +35,9 @@ _ON_THE_WAY = ("starting", "loading", "stopping", "backoff")
 
 
 @click.command()
-@click.option("--no-wait", is_flag=True, help="Don't wait until the daemon is ready.")
+@click.option(
+    "--no-wait", is_flag=True, help="Return once it listens, without waiting for the model."
+)
 @click.option(
     "--timeout",
     type=click.FloatRange(0, 86400, min_open=True),
@@ -58,8 +60,6 @@ def up(no_wait: bool, timeout: float) -> None:
         else:
             click.echo("starting ingled")
             process = launch.start_daemon()
-            if no_wait:
-                return
             client = _wait_listening(process, deadline)
             expected = load_settings().model.load_at_start
         with client:

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 from ingle.errors import InvalidRequest
+
+#: How control tokens are written. No ordinary token looks like this.
+_CONTROL = re.compile(r"<\|[^|]+\|>")
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -83,15 +87,26 @@ class ServerTokenizer:
     def _encode(self, text: str) -> tuple[int, ...]:
         if not text:
             return ()
+        request = {"content": text, "parse_special": False, "add_special": False}
+        # llama.cpp declares some of gpt-oss's control tokens "user defined", and those it finds in
+        # plain text too. Their pieces give them away.
+        suspicious = "<|" in text
         try:
-            answer = self._server.post(
-                "/tokenize", {"content": text, "parse_special": False, "add_special": False}
-            )
+            answer = self._server.post("/tokenize", request | {"with_pieces": suspicious})
         except UnicodeEncodeError as error:
             raise InvalidRequest("the text has a lone surrogate: it is not valid Unicode") from (
                 error
             )
-        return tuple(answer["tokens"])
+        if not suspicious:
+            return tuple(answer["tokens"])
+        ids: list[int] = []
+        for token in answer["tokens"]:
+            piece = token["piece"]
+            if isinstance(piece, str) and _CONTROL.fullmatch(piece):
+                ids += self.encode(piece[:1]) + self.encode(piece[1:])
+            else:
+                ids.append(token["id"])
+        return tuple(ids)
 
     def _special(self, text: str) -> int | None:
         answer = self._server.post(
