@@ -56,18 +56,18 @@ class Daemon:
         endpoint = self._front.bind(url, self._settings.daemon.allowed_client_keys)
         self._broker.endpoint_url = endpoint.url
         self._stop_on_signals()
-        tasks = [
+        vital = [
             asyncio.create_task(self._front.serve()),
             asyncio.create_task(self._broker.heartbeats()),
-            asyncio.create_task(self._follow_settings()),
         ]
+        tasks = [*vital, asyncio.create_task(self._follow_settings())]
         publish(endpoint)
         log.info("listening", extra={"url": endpoint.url, "version": __version__})
         if self._settings.model.load_at_start:
             tasks.append(asyncio.create_task(self._residents.load_default()))
         stopped = asyncio.create_task(self._broker.stopped())
-        # A task that ends before the stop has failed, and takes the daemon with it.
-        finished, _ = await asyncio.wait([*tasks[:3], stopped], return_when="FIRST_COMPLETED")
+        # A vital task that ends before the stop has failed, and takes the daemon with it.
+        finished, _ = await asyncio.wait([*vital, stopped], return_when="FIRST_COMPLETED")
         withdraw()
         log.info("stopping")
         await self._broker.drain()
@@ -92,9 +92,15 @@ class Daemon:
         from watchfiles import awatch
 
         folder = paths.config_dir()
-        folder.mkdir(parents=True, exist_ok=True)
         file = settings_module.settings_file()
-        async for _ in awatch(folder, recursive=False, debounce=200, step=50):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            changes = awatch(folder, recursive=False, debounce=200, step=50)
+        except OSError as error:
+            log.warning("%s can't be watched: %s", folder, error)
+            self._broker.notices = [f"{folder} can't be watched: changes need a restart"]
+            return
+        async for _ in changes:
             try:
                 new = await asyncio.to_thread(load_settings, file)
             except SettingsError as error:
@@ -154,6 +160,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if logging.getLogger().handlers:
             log.error("%s", error)
         print(f"ingled: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"ingled: {where}{error.strerror or error}", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

@@ -165,12 +165,17 @@ class Lifecycle:
         self._gone.clear()
         # The callbacks need the worker that does not exist yet.
         worker: list[Worker] = []
-        worker.append(
-            self._spawn(
-                lambda message: self._on_message(worker[0], message),
-                lambda code: self._on_exit(worker[0], code),
+        try:
+            worker.append(
+                self._spawn(
+                    lambda message: self._on_message(worker[0], message),
+                    lambda code: self._on_exit(worker[0], code),
+                )
             )
-        )
+        except (IngleError, OSError) as error:
+            self._gone.set()
+            self._refused(LoadFailed(f"{self._name}: its process can't be started: {error}"))
+            return
         self._worker = worker[0]
         self._worker.send(self._load)
 
@@ -194,12 +199,15 @@ class Lifecycle:
                     self._owner.worker_ready(message)
             case LoadRefused(code=code, message=text):
                 if coming:
-                    self._happened("refused")
-                    self.detail = text
-                    log.error("load refused: %s", text, extra={"model": self._name})
-                    self._owner.worker_failed(from_wire(code, text))
+                    self._refused(from_wire(code, text))
             case _:
                 self._owner.worker_said(message)
+
+    def _refused(self, error: IngleError) -> None:
+        self._happened("refused")
+        self.detail = str(error)
+        log.error("load refused: %s", error, extra={"model": self._name})
+        self._owner.worker_failed(error)
 
     def _on_exit(self, worker: Worker, code: int) -> None:
         if worker is not self._worker:

@@ -50,7 +50,10 @@ if sys.platform == "win32":
     import msvcrt
 
     def _lock(handle: int) -> None:
+        # Locked bytes can't be read by others, so the lock lies beyond the process id.
+        os.lseek(handle, 4096, os.SEEK_SET)
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        os.lseek(handle, 0, os.SEEK_SET)
 
 else:
     import fcntl

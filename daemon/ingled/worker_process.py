@@ -42,7 +42,7 @@ class WorkerProcess:
         self._on_exit = on_exit
         self._loop = asyncio.get_running_loop()
         self._socket = context.socket(zmq.PAIR)
-        url = private_url(paths.runtime_dir(), f"worker-{os.getpid()}-{next(_serial)}.sock")
+        url = private_url(paths.runtime_dir(), f"worker-{next(_serial)}.sock")
         endpoint, self._authenticator = bind(self._socket, context, url, [])
         self._url = endpoint.url
         environment = os.environ | {"OMP_WAIT_POLICY": "passive"}

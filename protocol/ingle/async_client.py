@@ -143,11 +143,13 @@ class AsyncClient:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        gone = self.lost
         self._lose(ConnectionLost("the connection was closed"))
         if not self._context.closed:
             self._socket.disable_monitor()
             self._monitor.close(0)
-            self._socket.close(200)
+            # A lost daemon reads no more; waiting for it would block the event loop.
+            self._socket.close(0 if gone else 200)
             self._context.term()
 
     # --- requests ------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from pathlib import Path
 #: `sockaddr_un.sun_path` has 108 bytes on Linux and 104 on macOS, with the final NUL.
 MAX_IPC_PATH = 103
 SOCKET_NAME = "ingled.sock"
+#: The longest name of a socket in the runtime folder: a worker's.
+LONGEST_SOCKET_NAME = "worker-999999.sock"
 
 
 def _home() -> Path | None:
@@ -49,7 +51,7 @@ def runtime_dir() -> Path:
     if folder is None:
         xdg = os.environ.get("XDG_RUNTIME_DIR")
         folder = Path(xdg) / "ingle" if xdg else None
-    if folder is None or len(os.fsencode(folder / SOCKET_NAME)) > MAX_IPC_PATH:
+    if folder is None or len(os.fsencode(folder / LONGEST_SOCKET_NAME)) > MAX_IPC_PATH:
         mark = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12] if folder else "default"
         folder = _temporary() / f"ingle-{_user()}" / mark
     return folder
