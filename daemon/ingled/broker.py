@@ -63,6 +63,8 @@ log = logging.getLogger("ingled.broker")
 HEARTBEAT_S = 2.0
 #: Clients with nothing open are asked whether they still exist at every so many beats.
 IDLE_BEATS = 15
+#: How long the end of the workers is waited for; hopeless ones are killed well before.
+CLOSE_S = 15.0
 CAPABILITIES = ["chat", "infill", "watch", "load", "models", "shutdown"]
 
 
@@ -139,7 +141,12 @@ class Broker:
             async with asyncio.timeout(self._drain_ms / 1000):
                 await self._quiet.wait()
         why = ShuttingDown("the daemon is stopping: start it again with `ingle up`")
-        await self._residents.close(why)
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self._residents.close(why)
+        except TimeoutError:
+            # They see the end of their standard input when this process ends.
+            log.warning("workers did not end in time")
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -290,13 +290,11 @@ class ModelService:
     def _run(self, job: Any, queued_s: float) -> None:
         request = self._jobs[job]
         request.running, request.queued_s = True, queued_s
-        request.send(
-            Started(id=request.message.id, queue_ms=round(queued_s * 1000, 3), model=self.name)
-        )
         remaining = None
         if request.deadline is not None:
             remaining = max(0.0, (request.deadline - self._loop.time()) * 1000)
         try:
+            # The worker first: what the client is told meanwhile costs no time to first token.
             self._life.send(
                 Run(
                     job=job,
@@ -308,6 +306,10 @@ class ModelService:
         except IngleError as error:
             self._take(job).fail(error)
             self._after_job(job)
+            return
+        request.send(
+            Started(id=request.message.id, queue_ms=round(queued_s * 1000, 3), model=self.name)
+        )
 
     # --- plumbing ------------------------------------------------------------------------
 
