@@ -27,7 +27,7 @@ from support.tokenizers import CharacterTokenizer
 CHATML = ("<|im_start|>", "<|im_end|>", "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-    "<|im_start|>assistant\n"
+    "{{ '<|im_start|>assistant\n' }}"
 )
 BUDGET = Budget(uncached_tokens=20_000, context=20_000)
 

@@ -176,7 +176,10 @@ BOTH = {"analysis": "Hm.", "final": "Yes."}
         ("<|channel|>final garbage here<|message|>Yes.<|return|>", {"final": "Yes."}),
         ("<|channel|>final <|constrain|>json<|message|>{}<|return|>", {"final": "{}"}),
         (HIDDEN + "<|end|><|constrain|>" + START + FINAL, BOTH),
-        ("<|channel|>final<|reserved_201000|><|message|>Y<|reserved_200019|>es.", {"final": "Yes."}),
+        (
+            "<|channel|>final<|reserved_201000|><|message|>Y<|reserved_200019|>es.",
+            {"final": "Yes."},
+        ),
         ("<|channel|>final<|message|>Y<|message|>e<|constrain|>s.", {"final": "Yes."}),
         # Channels that don't say clearly that this is the answer.
         ("<|channel|>secret<|message|>plan<|end|>", {"analysis": "plan"}),
