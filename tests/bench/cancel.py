@@ -98,7 +98,7 @@ def _engine_free(stage: Stage, step_ms: float) -> list[Result]:
     return [
         Figure(
             name="cancel.engine_beyond_step",
-            what="cancel() to an engine that runs the next request unhindered, less one decode step",
+            what="cancel() to an engine that runs the next request at once, less one step",
             unit="ms",
             samples=beyond,
             at_most=ALLOWED_MS,
