@@ -48,6 +48,8 @@ class JsonLines(logging.Formatter):
 
 def open_log(level: str, *, also_stderr: bool) -> None:
     """Send the process's logging to the log file, and to standard error for `ingled` by hand."""
+    # A full disk must cost log lines, not tracebacks on a standard error that nobody reads.
+    logging.raiseExceptions = False
     paths.log_dir().mkdir(parents=True, exist_ok=True)
     handler = logging.handlers.RotatingFileHandler(
         log_file(), maxBytes=MAX_LOG_BYTES, backupCount=KEPT_LOGS, encoding="utf-8"

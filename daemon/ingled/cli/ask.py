@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from types import TracebackType
 from typing import Any, Self
 
 import click
@@ -110,12 +109,7 @@ class _Text:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self._line.clear()
         if not isinstance(error, BrokenPipeError):
             self._end_line("analysis")
@@ -160,12 +154,7 @@ class _Json:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, IngleError):
             # Errors that never travel have no code; their class has a name.
             name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).lower()

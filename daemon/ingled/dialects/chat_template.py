@@ -14,10 +14,10 @@ from functools import lru_cache
 
 from ingle.errors import InvalidRequest
 from ingle.messages import Chat, Infill
-from ingled.engines.engine import Capabilities, Job, Sampling, Tokenizer
+from ingled.engines.engine import Capabilities, Job, Tokenizer
 
 from .chat_stream import END_THINK, THINK, ChatStream, Phase
-from .dialect import Budget, Defaults, Dialect, Plan, answer_tokens, check_length
+from .dialect import Budget, Defaults, Dialect, Plan, answer_tokens, chat_sampling, check_length
 from .infill import InfillForm
 from .template_text import ChatTemplate, Part, Refused, Turn, split_refusal
 
@@ -87,16 +87,11 @@ class ChatTemplateDialect(Dialect):
         parts = self._render(turns, request.effort or defaults.effort)
         prompt = self._encode(parts)
         wanted = request.max_tokens or defaults.chat_max_tokens
-        temperature = request.temperature
         job = Job(
             id=job_id,
             prompt=prompt,
             max_tokens=answer_tokens(len(prompt), budget.context, wanted),
-            sampling=Sampling(
-                temperature=defaults.chat_temperature if temperature is None else temperature,
-                top_p=request.top_p or 1.0,
-                seed=request.seed,
-            ),
+            sampling=chat_sampling(request, defaults),
             stop_ids=self._stop_ids,
             # Thoughts may hold a stop text; then only the stream knows which one counts.
             stop_texts=[*self._stop_texts, *([] if self._thinks else request.stop)],

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ingle.errors import ContextOverflow
 from ingle.messages import Channel, Chat, Infill
-from ingled.engines.engine import Job
+from ingled.engines.engine import Job, Sampling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +102,16 @@ def answer_tokens(prompt: int, context: int, wanted: int) -> int:
             "answer: send less text, start a new conversation, or load it with a larger context"
         )
     return min(wanted, room)
+
+
+def chat_sampling(request: Chat, defaults: Defaults) -> Sampling:
+    """How a chat's tokens are chosen."""
+    temperature = request.temperature
+    return Sampling(
+        temperature=defaults.chat_temperature if temperature is None else temperature,
+        top_p=request.top_p or 1.0,
+        seed=request.seed,
+    )
 
 
 class Dialect(ABC):

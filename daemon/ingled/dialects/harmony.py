@@ -26,11 +26,11 @@ from openai_harmony import (
 
 from ingle.errors import InvalidRequest
 from ingle.messages import Chat, ChatMessage, Infill
-from ingled.engines.engine import Job, Sampling
+from ingled.engines.engine import Job
 
 from .completion_text import CompletionText
 from .context_window import ContextWindows, Layout, Limits, Window
-from .dialect import Budget, Defaults, Dialect, Plan, answer_tokens, check_length
+from .dialect import Budget, Defaults, Dialect, Plan, answer_tokens, chat_sampling, check_length
 from .harmony_stream import HarmonyChatStream, HarmonyInfillStream
 from .infill import MARKERS, infill_job, infill_tokens, unless_in
 
@@ -86,16 +86,11 @@ class HarmonyDialect(Dialect):
             [_system(effort), *(_message(message) for message in request.messages)]
         )
         wanted = request.max_tokens or defaults.chat_max_tokens
-        temperature = request.temperature
         job = Job(
             id=job_id,
             prompt=prompt,
             max_tokens=answer_tokens(len(prompt), budget.context, wanted),
-            sampling=Sampling(
-                temperature=defaults.chat_temperature if temperature is None else temperature,
-                top_p=request.top_p or 1.0,
-                seed=request.seed,
-            ),
+            sampling=chat_sampling(request, defaults),
             stop_ids=self._ends,
             affinity=f"chat:{request.conversation}" if request.conversation else "",
         )
