@@ -23,7 +23,10 @@ INGLE = str(Path(sys.executable).with_name("ingle"))
 #: Talks for many seconds.
 TALKATIVE = {"script": "word " * 5000, "tokens_per_second": 100.0}
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and pipes")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and pipes"),
+]
 
 
 def run(

@@ -30,6 +30,8 @@ from support.demo_model import DEMO_MODEL, demo_store
 from support.gguf_builder import build_gguf
 from support.hub_server import Fault, HubFile, HubServer
 
+pytestmark = pytest.mark.slow
+
 #: Large enough for several pieces on the wire.
 WEIGHTS = build_gguf(data=os.urandom(300_000))
 DEADLINE = 30.0
