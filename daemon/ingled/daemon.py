@@ -22,7 +22,7 @@ from ingle.version import __version__
 from . import settings as settings_module
 from .broker import Broker
 from .front import Front
-from .listen import publish, withdraw
+from .listen import Listener, publish, withdraw
 from .lock import InstanceLock
 from .logs import open_log, set_level
 from .residents import Residents
@@ -38,12 +38,16 @@ class Daemon:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._context = zmq.asyncio.Context()
+        self._listener = Listener(self._context)
         self._residents = Residents(
             settings,
-            lambda on_message, on_exit: WorkerProcess(self._context, on_message, on_exit),
+            lambda on_message, on_exit: WorkerProcess(
+                self._context, self._listener, on_message, on_exit
+            ),
         )
         self._front = Front(
             self._context,
+            self._listener,
             lambda identity, frames: self._broker.on_frames(identity, frames),
             lambda identity: self._broker.on_gone(identity),
             lambda identity: self._broker.on_overflow(identity),
@@ -75,6 +79,7 @@ class Daemon:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._front.close()
+        self._listener.close()
         self._context.destroy(linger=500)
         for task in finished - {stopped}:
             task.result()

@@ -19,7 +19,7 @@ from ingle import codec
 from ingle.endpoint import Endpoint
 from ingle.messages import Delta, Message, Progress
 
-from .listen import bind, receive
+from .listen import Listener, receive
 
 #: Events that may wait for one client.
 MAX_OUTBOX = 1024
@@ -46,11 +46,12 @@ class Front:
     def __init__(
         self,
         context: zmq.asyncio.Context,
+        listener: Listener,
         on_frames: Callable[[Identity, Sequence[bytes]], None],
         on_gone: Callable[[Identity], None],
         on_overflow: Callable[[Identity], None],
     ) -> None:
-        self._context = context
+        self._listener = listener
         self._on_frames = on_frames
         self._on_gone = on_gone
         self._on_overflow = on_overflow
@@ -60,12 +61,10 @@ class Front:
         self._socket = context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self._socket.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
-        self._authenticator: Any = None
 
     def bind(self, url: str, allowed_keys: list[str]) -> Endpoint:
         """Listen. Raises `LocalError`."""
-        endpoint, self._authenticator = bind(self._socket, self._context, url, allowed_keys)
-        return endpoint
+        return self._listener.bind(self._socket, url, allowed_keys)
 
     async def serve(self) -> None:
         """Receive until cancelled."""
@@ -103,8 +102,6 @@ class Front:
         if self._retry:
             self._retry.cancel()
         self._socket.close()
-        if self._authenticator:
-            self._authenticator.stop()
 
     def _try(self, identity: Identity, frames: list[bytes]) -> Sent:
         # With NOBLOCK pyzmq settles the future at once.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import itertools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -30,24 +31,72 @@ from ingle.paths import MAX_IPC_PATH
 RECEIVE_BURST = 32
 
 
-def bind(
-    socket: zmq.Socket[Any], context: zmq.Context[Any], url: str, allowed_keys: list[str]
-) -> tuple[Endpoint, Any]:
-    """Bind `socket` at `url` and return its endpoint for local clients.
+class Listener:
+    """Binds sockets of one ZeroMQ context. Owns the context's one CURVE authenticator."""
 
-    The second value is the CURVE authenticator to `stop()` in the end, None over ipc. Raises
-    `LocalError` for an address that can't be bound, or a remote one without `allowed_keys`.
-    """
-    socket.setsockopt(zmq.LINGER, 500)
-    socket.setsockopt(zmq.MAXMSGSIZE, MAX_TRANSPORT_BYTES)
-    socket.setsockopt(zmq.HEARTBEAT_IVL, ZMTP_HEARTBEAT_MS)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, ZMTP_TIMEOUT_MS)
-    if url.startswith("ipc://"):
-        _bind_ipc(socket, url)
-        return Endpoint(url=url), None
-    if url.startswith("tcp://"):
-        return _bind_tcp(socket, context, url, allowed_keys)
-    raise LocalError(f"can't listen on {url!r}: use ipc://PATH or tcp://HOST:PORT")
+    def __init__(self, context: zmq.Context[Any]) -> None:
+        self._context = context
+        self._authenticator: Any = None
+        #: ZAP domain → public keys (Z85) that may connect to the socket of that domain.
+        self._allowed: dict[str, set[bytes]] = {}
+        self._serial = itertools.count(1)
+
+    def bind(self, socket: zmq.Socket[Any], url: str, allowed_keys: Sequence[str] = ()) -> Endpoint:
+        """Bind `socket` at `url` and return its endpoint for local clients.
+
+        Raises `LocalError` for an address that can't be bound, or a remote one without
+        `allowed_keys`.
+        """
+        socket.setsockopt(zmq.LINGER, 500)
+        socket.setsockopt(zmq.MAXMSGSIZE, MAX_TRANSPORT_BYTES)
+        socket.setsockopt(zmq.HEARTBEAT_IVL, ZMTP_HEARTBEAT_MS)
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, ZMTP_TIMEOUT_MS)
+        if url.startswith("ipc://"):
+            _bind_ipc(socket, url)
+            return Endpoint(url=url)
+        if url.startswith("tcp://"):
+            return self._bind_tcp(socket, url, allowed_keys)
+        raise LocalError(f"can't listen on {url!r}: use ipc://PATH or tcp://HOST:PORT")
+
+    def close(self) -> None:
+        """Let nobody new in."""
+        if self._authenticator:
+            self._authenticator.stop()
+
+    def callback(self, domain: str, key: bytes) -> bool:
+        """What pyzmq's authenticator asks: may this client key (Z85) in?"""
+        return key in self._allowed.get(domain, ())
+
+    def _bind_tcp(self, socket: zmq.Socket[Any], url: str, allowed_keys: Sequence[str]) -> Endpoint:
+        _check_tcp(url, allowed_keys)
+        if self._authenticator is None:
+            from zmq.auth.asyncio import AsyncioAuthenticator
+
+            self._authenticator = AsyncioAuthenticator(self._context)
+            self._authenticator.start()
+        server_public, server_secret = zmq.curve_keypair()
+        client_public, client_secret = zmq.curve_keypair()
+        # Each socket is a domain of its own: a key to one opens no other.
+        domain = f"ingle-{next(self._serial)}"
+        self._allowed[domain] = {client_public, *(key.encode() for key in allowed_keys)}
+        self._authenticator.configure_curve_callback(domain, credentials_provider=self)
+        socket.setsockopt(zmq.ZAP_DOMAIN, domain.encode())
+        socket.setsockopt(zmq.CURVE_SERVER, 1)
+        socket.setsockopt(zmq.CURVE_SECRETKEY, server_secret)
+        try:
+            socket.bind(url)
+        except zmq.ZMQError as error:
+            raise LocalError(
+                f"can't listen on {url} ({error.strerror}): choose another port in `daemon.listen`"
+            ) from error
+        bound = socket.getsockopt(zmq.LAST_ENDPOINT)
+        assert isinstance(bound, bytes)
+        return Endpoint(
+            url=bound.decode().rstrip("\0").replace("0.0.0.0", "127.0.0.1"),  # noqa: S104
+            server_key=server_public.decode(),
+            public_key=client_public.decode(),
+            secret_key=client_secret.decode(),
+        )
 
 
 async def receive(socket: zmq.asyncio.Socket, handle: Callable[[list[bytes]], None]) -> NoReturn:
@@ -99,9 +148,7 @@ def _bind_ipc(socket: zmq.Socket[Any], url: str) -> None:
         )
 
 
-def _bind_tcp(
-    socket: zmq.Socket[Any], context: zmq.Context[Any], url: str, allowed_keys: list[str]
-) -> tuple[Endpoint, Any]:
+def _check_tcp(url: str, allowed_keys: Sequence[str]) -> None:
     port = url.rpartition(":")[2]
     if port != "*" and not (port.isdecimal() and int(port) <= 65535):
         # libzmq would quietly take it modulo 65536.
@@ -113,47 +160,6 @@ def _bind_tcp(
             f"{url} is reachable from other machines: name the clients' public keys in "
             "`daemon.allowed_client_keys`, or listen on 127.0.0.1"
         )
-    from zmq.auth.asyncio import AsyncioAuthenticator
-
-    server_public, server_secret = zmq.curve_keypair()
-    client_public, client_secret = zmq.curve_keypair()
-    authenticator = AsyncioAuthenticator(context)
-    authenticator.start()
-    authenticator.configure_curve_callback(
-        credentials_provider=_AllowedKeys([*allowed_keys, client_public.decode()])
-    )
-    socket.setsockopt(zmq.CURVE_SERVER, 1)
-    socket.setsockopt(zmq.CURVE_SECRETKEY, server_secret)
-    try:
-        socket.bind(url)
-    except zmq.ZMQError as error:
-        authenticator.stop()
-        raise LocalError(
-            f"can't listen on {url} ({error.strerror}): choose another port in `daemon.listen`"
-        ) from error
-    bound = socket.getsockopt(zmq.LAST_ENDPOINT)
-    assert isinstance(bound, bytes)
-    return (
-        Endpoint(
-            url=bound.decode().rstrip("\0").replace("0.0.0.0", "127.0.0.1"),  # noqa: S104
-            server_key=server_public.decode(),
-            public_key=client_public.decode(),
-            secret_key=client_secret.decode(),
-        ),
-        authenticator,
-    )
-
-
-class _AllowedKeys:
-    """What pyzmq's authenticator asks: may this client key in?"""
-
-    def __init__(self, keys: list[str]) -> None:
-        self._keys = {key.encode() for key in keys}
-
-    def callback(self, domain: str, key: bytes) -> bool:
-        """`key` is Z85."""
-        del domain
-        return key in self._keys
 
 
 def _is_loopback(url: str) -> bool:

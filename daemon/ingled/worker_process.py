@@ -22,7 +22,7 @@ from ingle import codec, paths
 from ingle.errors import ProtocolError
 from ingle.messages import Message
 
-from .listen import bind, private_url, receive
+from .listen import Listener, private_url, receive
 from .worker.wire import Quit, from_worker
 
 _serial = itertools.count(1)
@@ -36,14 +36,22 @@ class WorkerProcess:
     """See the module. All calls from the event loop's thread."""
 
     def __init__(
-        self, context: zmq.asyncio.Context, on_message: OnMessage, on_exit: OnExit
+        self,
+        context: zmq.asyncio.Context,
+        listener: Listener,
+        on_message: OnMessage,
+        on_exit: OnExit,
     ) -> None:
         self._on_message = on_message
         self._on_exit = on_exit
         self._loop = asyncio.get_running_loop()
         self._socket = context.socket(zmq.PAIR)
         url = private_url(paths.runtime_dir(), f"worker-{next(_serial)}.sock")
-        endpoint, self._authenticator = bind(self._socket, context, url, [])
+        try:
+            endpoint = listener.bind(self._socket, url)
+        except BaseException:
+            self._socket.close(0)
+            raise
         self._url = endpoint.url
         environment = os.environ | {"OMP_WAIT_POLICY": "passive"}
         self._process = subprocess.Popen(
@@ -105,8 +113,6 @@ class WorkerProcess:
         while await self._socket.poll(20):
             self._deliver(await self._socket.recv())
         self._socket.close(0)
-        if self._authenticator:
-            self._authenticator.stop()
         if self._process.stdin:
             self._process.stdin.close()
         if self._url.startswith("ipc://"):
