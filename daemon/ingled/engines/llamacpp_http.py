@@ -10,6 +10,8 @@ import http.client
 import json
 import re
 import socket
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -18,6 +20,33 @@ from ingle.errors import InvalidRequest
 
 #: How control tokens are written. No ordinary token looks like this.
 _CONTROL = re.compile(r"<\|[^|]+\|>")
+#: Characters of the texts whose ids are remembered.
+REMEMBERED_CHARACTERS = 2_000_000
+
+
+class _Remembered:
+    """Texts and their ids, the least recently used forgotten first. Safe from any thread."""
+
+    def __init__(self, characters: int) -> None:
+        self._room = characters
+        self._ids: OrderedDict[str, tuple[int, ...]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, text: str) -> tuple[int, ...] | None:
+        with self._lock:
+            if text not in self._ids:
+                return None
+            self._ids.move_to_end(text)
+            return self._ids[text]
+
+    def put(self, text: str, ids: tuple[int, ...]) -> None:
+        with self._lock:
+            if text not in self._ids:
+                self._room -= len(text)
+            self._ids[text] = ids
+            while self._room < 0:
+                forgotten, _ = self._ids.popitem(last=False)
+                self._room += len(forgotten)
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -32,7 +61,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class UnixServer:
-    """A JSON client of one server. Used by one thread at a time per connection."""
+    """A JSON client of one server; every call has a connection of its own."""
 
     def __init__(self, address: str, key: str) -> None:
         """`address` is xllamacpp's `listening_address`: `unix://PATH` or `http://HOST:PORT`."""
@@ -72,12 +101,19 @@ class ServerTokenizer:
 
     def __init__(self, server: UnixServer) -> None:
         self._server = server
-        self._short = lru_cache(maxsize=4096)(self._encode)
+        self._known = _Remembered(REMEMBERED_CHARACTERS)
         self.special = lru_cache(maxsize=4096)(self._special)
 
     def encode(self, text: str) -> list[int]:
-        """Plain text → ids; control tokens in it stay text. Short texts are remembered."""
-        return list(self._short(text) if len(text) <= 256 else self._encode(text))
+        """Plain text → ids; control tokens in it stay text.
+
+        Recent texts are remembered: every request of a conversation brings all of its turns.
+        """
+        ids = self._known.get(text)
+        if ids is None:
+            ids = self._encode(text)
+            self._known.put(text, ids)
+        return list(ids)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Ids → text."""
