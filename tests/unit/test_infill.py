@@ -180,6 +180,7 @@ def test_the_answers_length_keeps_to_the_context() -> None:
     assert plan(infill, "x(", multiline=True).job.max_tokens == 192
     assert plan(infill, "x(", max_tokens=5).job.max_tokens == 5
     assert plan(infill, "x(", max_tokens=500, context=100).job.max_tokens == 50
+    assert plan(infill, "x(word", max_tokens=5).job.max_tokens == 5 + len("word")
 
 
 def test_a_long_document_is_cut_to_the_budget_at_a_line() -> None:

@@ -202,11 +202,12 @@ class InfillForm:
 
     def plan(self, job_id: int, request: Infill, budget: Budget, defaults: Defaults) -> Plan:
         """See `Dialect.infill`."""
-        max_tokens = infill_tokens(request, budget, defaults)
+        typed = "" if self._fim else self._healed(request.prefix)
+        # What was typed is said again, and not at the answer's expense.
+        max_tokens = infill_tokens(request, budget, defaults) + len(self._tokenizer.encode(typed))
         limits = Limits(
             uncached=budget.uncached_tokens, prompt=budget.context - max_tokens, fixed=8
         )
-        typed = "" if self._fim else self._healed(request.prefix)
         prefix = request.prefix[: len(request.prefix) - len(typed)]
         snippets = [f"{snippet.path}\n{snippet.text}\n" for snippet in request.context]
         render = self._fim.render if self._fim else self._continuation

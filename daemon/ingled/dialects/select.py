@@ -27,7 +27,7 @@ def choose(
 
 
 #: Texts that the model's tokenizer and openai-harmony must agree on.
-_PROBES = ("def main():\n    return 0\n", "Ünïcödé, 漢字, 1234567", "<|start|>user<|message|>")
+_PROBES = ("def main():\n    return 0\n", "Ünïcödé, 漢字, 1234567")
 
 
 def _harmony(tokenizer: Tokenizer, model_path: Path | None, cache_dir: Path) -> Dialect:
