@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
-import sys
+import time
 from pathlib import Path
 
 from ingle import paths
 from ingle.errors import AlreadyRunning
+
+from .file_lock import lock
+
+#: Who only looks (`running_pid`) has the lock for an instant; that is no other daemon.
+_TRIES = 5
+_PAUSE_S = 0.05
 
 
 def lock_file() -> Path:
@@ -25,15 +31,20 @@ class InstanceLock:
         """Take the lock. Raises `AlreadyRunning` if another daemon holds it."""
         paths.private_dir(paths.runtime_dir())
         handle = os.open(lock_file(), os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            _lock(handle)
-        except OSError:
+        for attempt in range(_TRIES):
+            try:
+                lock(handle)
+                break
+            except BlockingIOError:
+                if attempt + 1 < _TRIES:
+                    time.sleep(_PAUSE_S)
+        else:
             owner = os.read(handle, 32).decode(errors="replace").strip()
             os.close(handle)
             raise AlreadyRunning(
                 f"a daemon is already running (process {owner or 'unknown'}): "
                 "use it, or stop it with `ingle down`"
-            ) from None
+            )
         os.ftruncate(handle, 0)
         os.write(handle, f"{os.getpid()}\n".encode())
         self._handle = handle
@@ -46,17 +57,26 @@ class InstanceLock:
             self._handle = None
 
 
-if sys.platform == "win32":
-    import msvcrt
+def running_pid() -> int | None:
+    """Process id of the daemon that holds the lock; 0 if it can't be told; None without one.
 
-    def _lock(handle: int) -> None:
-        # Locked bytes can't be read by others, so the lock lies beyond the process id.
-        os.lseek(handle, 4096, os.SEEK_SET)
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        os.lseek(handle, 0, os.SEEK_SET)
-
-else:
-    import fcntl
-
-    def _lock(handle: int) -> None:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    The lock is asked, not the process table: after a crash the id may be somebody else's.
+    """
+    try:
+        handle = os.open(lock_file(), os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    except PermissionError:
+        return 0
+    try:
+        # Shared, so that two who look don't take each other for a daemon.
+        lock(handle, shared=True)
+    except BlockingIOError:
+        text = os.read(handle, 32).strip()
+        return int(text) if text.isdigit() else 0
+    except OSError:
+        return 0
+    else:
+        return None
+    finally:
+        os.close(handle)

@@ -132,15 +132,8 @@ class Residents:
                 self._default = self._default or await asyncio.to_thread(self._default_name)
             wanted: str = name or self._default or ""
             service = self._services.get(wanted)
-            if (
-                service
-                and service.state not in ("absent", "failed")
-                and engine
-                in (
-                    None,
-                    service.engine,
-                )
-            ):
+            lives = service is not None and service.state not in ("absent", "failed")
+            if service and lives and (engine or service.engine) == service.engine:
                 return service
             if request:
                 request.progress("loading", None, f"looking for {wanted}")

@@ -67,7 +67,12 @@ class Call:
                 raise failure
             if self._over:
                 raise StopIteration
-            self._client._pump(self._give_up_at)
+            try:
+                self._client._pump(self._give_up_at)
+            except ResponseTimeout:
+                # Nobody waits for the answer any more, so nobody should compute it.
+                self.cancel()
+                raise
         event = self._events.popleft()
         if isinstance(event, Error):
             self._over = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +30,5 @@ def start_daemon() -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=log,
             cwd=Path.home() if Path.home().is_dir() else None,
-            env=os.environ.copy(),
             start_new_session=True,
         )

@@ -32,7 +32,6 @@ class Session:
         self._heard = now
         #: Seconds between heartbeats; the daemon's own value after `welcome`.
         self.heartbeat = 2.0
-        self.welcome: messages.Welcome | None = None
 
     @property
     def busy(self) -> bool:
@@ -87,7 +86,6 @@ class Session:
         if messages.is_terminal(event):
             self._open.discard(event_id)
         if isinstance(event, messages.Welcome):
-            self.welcome = event
             self.heartbeat = event.heartbeat_ms / 1000
         return event
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingled.dialects.harmony_vocabulary import FILE_NAME, SHA256, load_encoding
-from ingled.models.file_lock import file_lock
+from ingled.file_lock import file_lock
 
 if TYPE_CHECKING:
     from openai_harmony import HarmonyEncoding

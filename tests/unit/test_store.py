@@ -16,9 +16,9 @@ import pytest
 
 from ingle.errors import IngleError, ModelInvalid, ModelNotFound, StoreError
 from ingle.messages import ModelInfo
+from ingled.file_lock import file_lock
 from ingled.models import store as store_module
 from ingled.models.catalog import CatalogEntry
-from ingled.models.file_lock import file_lock
 from ingled.models.manifest import MANIFEST_NAME, Manifest, record_file, write_manifest
 from ingled.models.safetensors_folder import check_safetensors
 from ingled.models.store import Store

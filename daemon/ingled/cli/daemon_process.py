@@ -1,44 +1,16 @@
-"""The daemon as a process: whether one runs, whether it answers, why it did not start.
-
-Owns no process; it looks at the lock file, the endpoint and the start log.
-"""
+"""The daemon as commands see it: whether one answers, and why it did not start."""
 
 from __future__ import annotations
-
-import os
-import sys
 
 from ingle import launch
 from ingle.blocking_client import Client
 from ingle.errors import DaemonNotRunning, LocalError, ResponseTimeout
-from ingled.lock import lock_file
+from ingled.lock import running_pid
 
 from .calls import connect
 
 #: Seconds to wait for a daemon that may be on its way in or out to answer.
 _ANSWER_S = 2.0
-
-
-def running_pid() -> int | None:
-    """Process id of the daemon that holds the lock; 0 if it can't be told; None without one.
-
-    The lock is asked, not the process table: after a crash the id may be somebody else's.
-    """
-    try:
-        handle = os.open(lock_file(), os.O_RDONLY)
-    except FileNotFoundError:
-        return None
-    except PermissionError:
-        return 0
-    try:
-        if not _is_locked(handle):
-            return None
-        text = os.read(handle, 32).strip()
-    except OSError:
-        return 0
-    finally:
-        os.close(handle)
-    return int(text) if text.isdigit() else 0
 
 
 def find_daemon(command: str) -> Client | None:
@@ -65,27 +37,3 @@ def last_words() -> str:
         return ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1].removeprefix("ingled: ") if lines else ""
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _is_locked(handle: int) -> bool:
-        try:
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return True
-        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
-        return False
-
-else:
-    import fcntl
-
-    def _is_locked(handle: int) -> bool:
-        try:
-            # Shared, so that two who look don't take each other for a daemon.
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        fcntl.flock(handle, fcntl.LOCK_UN)
-        return False

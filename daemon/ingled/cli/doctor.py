@@ -26,10 +26,11 @@ from ingle.errors import ConnectionFailed, IngleError
 from ingle.version import __version__
 from ingled import settings
 from ingled.engines import registry
+from ingled.lock import running_pid
 from ingled.models.store import Store
 from ingled.models.transfer import size_text
 
-from .daemon_process import find_daemon, running_pid
+from .daemon_process import find_daemon
 from .output import NO_MODEL, StatusLine, full, percent, write_json
 
 Grade = Literal["ok", "info", "warn", "fail"]

@@ -22,9 +22,10 @@ from ingle.errors import (
     ResponseTimeout,
 )
 from ingle.messages import Report
+from ingled.lock import running_pid
 from ingled.settings import Settings, load_settings
 
-from .daemon_process import find_daemon, last_words, running_pid
+from .daemon_process import find_daemon, last_words
 from .output import NO_MODEL, StatusLine, percent
 
 _LOOK_S = 0.05

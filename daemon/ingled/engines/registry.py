@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.util import find_spec
+from importlib import import_module, util
 
 from ingle.errors import LoadFailed
 
@@ -20,7 +19,7 @@ NAMES = tuple(_ENGINES)
 def missing(name: str) -> str:
     """What to do before this engine can run here; "" if it can."""
     _, _, package, remedy = _ENGINES[name]
-    return remedy if package and find_spec(package) is None else ""
+    return remedy if package and util.find_spec(package) is None else ""
 
 
 def create(name: str) -> Engine:
@@ -29,7 +28,7 @@ def create(name: str) -> Engine:
         raise LoadFailed(f"there is no engine {name!r}: choose one of {', '.join(NAMES)}")
     remedy = missing(name)
     if remedy:
-        raise LoadFailed(f"the engine {name} is not installed: {remedy}")
+        raise LoadFailed(f"the engine {name} is not installed: run `{remedy}`")
     module, cls, _, _ = _ENGINES[name]
     engine: Engine = getattr(import_module(f".{module}", __package__), cls)()
     return engine

@@ -12,7 +12,6 @@ renamed. Only `pull` goes to the network. Loading a model is not done here.
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -22,9 +21,10 @@ from pathlib import Path
 from ingle.errors import ModelInvalid, ModelNotFound, StoreError
 from ingle.messages import ModelInfo
 from ingle.paths import data_dir
+from ingled.engines.registry import missing
+from ingled.file_lock import file_lock
 
 from .catalog import Catalog, CatalogEntry, PypiSource, builtin_catalog, suggestion
-from .file_lock import file_lock
 from .gguf_file import check_gguf_model
 from .local_model import StoredModel, is_path, local_model
 from .manifest import (
@@ -45,9 +45,12 @@ def engine_for(model_format: str) -> tuple[str, str]:
     """The engine that runs a format on this machine, or "" and what is missing."""
     if model_format == "safetensors":
         return "", "needs the exllamav2 engine, which comes in a later version of ingle"
-    if importlib.util.find_spec("xllamacpp") is None:
-        return "", "the llama.cpp engine is not installed: run `pip install 'ingle[cpu]'`"
-    return "llamacpp", ""
+    remedy = missing("llamacpp")
+    return (
+        ("", f"the engine llamacpp is not installed: run `{remedy}`")
+        if remedy
+        else ("llamacpp", "")
+    )
 
 
 def _silent(_: PullProgress) -> None:
