@@ -155,6 +155,10 @@ def _type(kind: types.Type) -> str:
             return f"int{_range(kind)}"
         case types.FloatType():
             return f"float{_range(kind)}"
+        case types.AnyType():
+            return "anything"
+        case types.StrType(pattern=str(pattern)):
+            return f"str, `{pattern}`"
         case types.StrType(max_length=most):
             return "str" if most is None else f"str, ≤ {most} characters"
         case types.ListType(item_type=item, min_length=least, max_length=most):

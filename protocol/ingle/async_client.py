@@ -11,17 +11,20 @@ import zmq
 import zmq.asyncio
 from zmq.utils.monitor import recv_monitor_message
 
-from . import codec, messages
+from . import messages
 from .endpoint import Endpoint, configure, find_endpoint
 from .errors import ConnectionLost, IngleError, ResponseTimeout, from_wire
 from .messages import (
     Cancel,
     Catalog,
     Chat,
+    Delta,
     Error,
+    Exposition,
     Infill,
     Load,
     Message,
+    Metrics,
     ModelInfo,
     Models,
     Progress,
@@ -166,17 +169,34 @@ class AsyncClient:
             gathered.add(event)
         return gathered.answer()
 
-    async def infill(self, prefix: str, suffix: str = "", **fields: Any) -> Completion:
-        """Complete code at a cursor. `fields` are those of `ingle.messages.Infill`."""
+    async def infill(
+        self,
+        prefix: str,
+        suffix: str = "",
+        *,
+        on_text: Callable[[str], None] | None = None,
+        **fields: Any,
+    ) -> Completion:
+        """Complete code at a cursor. `fields` are those of `ingle.messages.Infill`.
+
+        `on_text` is given the text piece by piece, as it is generated.
+        """
         gathered = Gathered()
         async for event in self.call(Infill, prefix=prefix, suffix=suffix, **fields):
             gathered.add(event)
+            if on_text and isinstance(event, Delta):
+                on_text(event.text)
         return gathered.completion()
 
     async def status(self) -> Report:
         """What the daemon is doing."""
         report: Report = await self._one(Status, Report)
         return report
+
+    async def metrics(self) -> str:
+        """Counts and times of the daemon in Prometheus' text format."""
+        exposition: Exposition = await self._one(Metrics, Exposition)
+        return exposition.text
 
     async def models(self) -> list[ModelInfo]:
         """The models of the catalog and of the store."""
@@ -216,8 +236,9 @@ class AsyncClient:
     def _opened(self, message: Any) -> AsyncCall:
         if self.lost:
             raise ConnectionLost(LOST)
+        frames = self._session.encode(message)
         call = self._calls[message.id] = AsyncCall(self, message.id)
-        self._send(message)
+        self._send(frames)
         if self._silence_check is None:
             self._schedule_silence_check()
         return call
@@ -225,11 +246,12 @@ class AsyncClient:
     def _cancel(self, request_id: int) -> None:
         if request_id in self._calls and not self.lost:
             # Nobody waits for the answer to a cancel; the target's own `done` is what counts.
-            self._send(self._session.request(Cancel, time.monotonic(), request=request_id))
+            cancel = self._session.request(Cancel, time.monotonic(), request=request_id)
+            self._send(self._session.encode(cancel))
 
-    def _send(self, message: Any) -> None:
+    def _send(self, frames: list[bytes]) -> None:
         # With NOBLOCK the future is settled at once; its result is not worth waiting for.
-        sent: Any = self._socket.send_multipart(codec.encode(message), flags=zmq.NOBLOCK)
+        sent: Any = self._socket.send_multipart(frames, flags=zmq.NOBLOCK)
         if sent.done() and sent.exception():
             self._lose(ConnectionLost(LOST))
 

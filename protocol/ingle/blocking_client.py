@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import zmq
 
-from . import codec, messages
+from . import messages
 from .endpoint import Endpoint, configure, find_endpoint
 from .errors import ConnectionLost, IngleError, ResponseTimeout, from_wire
 from .messages import (
@@ -24,9 +24,11 @@ from .messages import (
     Done,
     Effort,
     Error,
+    Exposition,
     Infill,
     Load,
     Message,
+    Metrics,
     ModelInfo,
     Models,
     Progress,
@@ -223,6 +225,11 @@ class Client:
         finally:
             call.cancel()
 
+    def metrics(self) -> str:
+        """Counts and times of the daemon in Prometheus' text format."""
+        exposition: Exposition = self._one(Metrics, Exposition)
+        return exposition.text
+
     def models(self) -> list[ModelInfo]:
         """The models of the catalog and of the store."""
         catalog: Catalog = self._one(Models, Catalog)
@@ -282,15 +289,16 @@ class Client:
     def _opened(self, message: Any, give_up_at: float | None) -> Call:
         if self._lost:
             raise ConnectionLost(LOST)
+        frames = self._session.encode(message)
         call = self._calls[message.id] = Call(self, message.id, give_up_at)
-        self._socket.send_multipart(codec.encode(message))
+        self._socket.send_multipart(frames)
         return call
 
     def _cancel(self, request_id: int) -> None:
         if request_id in self._calls and not self._lost and not self._context.closed:
             # Nobody waits for the answer to a cancel; the target's own `done` is what counts.
             message = self._session.request(Cancel, time.monotonic(), request=request_id)
-            self._socket.send_multipart(codec.encode(message))
+            self._socket.send_multipart(self._session.encode(message))
 
     def _pump(self, give_up_at: float | None) -> None:
         """Wait for something to happen, and give it to the call that it belongs to."""

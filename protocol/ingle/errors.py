@@ -22,6 +22,7 @@
     │   ├── ModelInvalid               "model_invalid"     the file is corrupt or of another kind
     │   ├── LoadFailed                 "load_failed"       the engine could not load it
     │   ├── ContextOverflow            "context_overflow"  the prompt is longer than the context
+    │   ├── OutOfMemory                "out_of_memory"     the card had no room for this request
     │   ├── WorkerDied                 "worker_died"       the model's process ended
     │   ├── Unsupported                "unsupported"       this engine or model can't do that
     │   ├── ShuttingDown               "shutting_down"     the daemon is stopping
@@ -29,6 +30,9 @@
     └── LocalError                   this machine's set-up, found before any request
         ├── SettingsError              a wrong setting: file, line, suggestion
         ├── StoreError                 the model store: disk, hash, download
+        ├── ThreadError                a chat thread: missing, damaged, or its folder's disk
+        │   ├── ThreadNameError          what can't be a thread's name
+        │   └── ThreadBusy               it answers another question
         └── AlreadyRunning             another daemon holds the lock
 
 `ProtocolError` is the peer's mistake, `InternalError` is ours: they are never mixed.
@@ -135,6 +139,11 @@ class ContextOverflow(RequestError):
     code = "context_overflow"
 
 
+class OutOfMemory(RequestError):
+    code = "out_of_memory"
+    retryable = True
+
+
 class WorkerDied(RequestError):
     code = "worker_died"
     retryable = True
@@ -163,6 +172,18 @@ class SettingsError(LocalError):
 
 class StoreError(LocalError):
     pass
+
+
+class ThreadError(LocalError):
+    pass
+
+
+class ThreadNameError(ThreadError):
+    pass
+
+
+class ThreadBusy(ThreadError):
+    retryable = True
 
 
 class AlreadyRunning(LocalError):

@@ -19,12 +19,17 @@ Temperature = Annotated[float, Meta(ge=0.0, le=2.0)]
 Probability = Annotated[float, Meta(gt=0.0, le=1.0)]
 Name = Annotated[str, Meta(max_length=4096)]
 
-Role = Literal["system", "user", "assistant"]
+#: Name of a tool; the empty one means none.
+ToolName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{0,64}$")]
+
+Role = Literal["system", "user", "assistant", "tool"]
 Effort = Literal["low", "medium", "high"]
 Channel = Literal["analysis", "final", "tool"]
-#: Scheduling classes, most urgent first. `infill` is always `inline`.
-Priority = Literal["inline", "interactive", "batch"]
-FinishReason = Literal["stop", "length", "cancelled", "superseded", "deadline", "complete"]
+#: Scheduling classes, most urgent first. An `infill` is `inline`, a speculative one `prefetch`.
+Priority = Literal["inline", "interactive", "batch", "prefetch"]
+FinishReason = Literal[
+    "stop", "length", "tool_call", "cancelled", "superseded", "deadline", "complete"
+]
 #: What a `progress` event is about.
 Phase = Literal["queued", "loading", "restarting", "prefill", "draining"]
 ModelState = Literal["absent", "starting", "loading", "ready", "stopping", "backoff", "failed"]
@@ -42,6 +47,20 @@ class ChatMessage(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
     role: Role
     content: str
+    #: With role `assistant`: `content` is the arguments (JSON) of a call of this tool. With role
+    #: `tool`: `content` is this tool's result.
+    tool: ToolName = ""
+    #: With role `assistant`: what the model thought before it said `content`.
+    analysis: str = ""
+
+
+class Tool(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A function that the model may ask the client to call."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+    description: str = ""
+    #: JSON schema of the arguments, an object; empty for a function without any.
+    parameters: dict[str, Any] = {}
 
 
 class Snippet(Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -65,6 +84,17 @@ class Timings(Struct, kw_only=True, frozen=True, omit_defaults=True):
     queue_ms: float = 0.0
     prefill_ms: float = 0.0
     decode_ms: float = 0.0
+    #: How long it was stopped for more urgent requests.
+    paused_ms: float = 0.0
+
+
+class CachedPrefix(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """The beginning of a document or a conversation that a model need not compute again."""
+
+    kind: Literal["document", "conversation"]
+    #: As the requests named it.
+    name: Name
+    tokens: int
 
 
 class ModelStatus(Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -78,6 +108,8 @@ class ModelStatus(Struct, kw_only=True, frozen=True, omit_defaults=True):
     progress: float | None = None
     dialect: str = ""
     device: str = ""
+    #: What it can't do as it is loaded, one line each.
+    limits: list[str] = []
     pid: int | None = None
     slots: int = 0
     busy_slots: int = 0
@@ -88,22 +120,24 @@ class ModelStatus(Struct, kw_only=True, frozen=True, omit_defaults=True):
     #: Measured on recent requests; 0 until there is one.
     prefill_tokens_per_second: float = 0.0
     decode_tokens_per_second: float = 0.0
+    #: The most recently used first.
+    cached: list[CachedPrefix] = []
 
 
 class ActiveRequest(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """A request that is queued or running; never its text."""
+    """A request that is open; never its text. `paused` for something more urgent."""
 
     client: str
     kind: str
     priority: Priority
     model: str
-    state: Literal["queued", "running"]
+    state: Literal["queued", "running", "paused"]
     age_ms: int = 0
     completion_tokens: int = 0
 
 
 class Totals(Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """Counts since the daemon started."""
+    """Counts since the daemon started. Tokens are counted when a request ends."""
 
     requests: int = 0
     finished: int = 0
@@ -113,6 +147,13 @@ class Totals(Struct, kw_only=True, frozen=True, omit_defaults=True):
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    #: Computed for requests that ended `cancelled`, `superseded` or with `deadline`.
+    wasted_tokens: int = 0
+    #: How often a request was stopped for a more urgent one.
+    preemptions: int = 0
+    #: Completions that went on with a running generation, and its tokens that were kept so.
+    rides: int = 0
+    ridden_tokens: int = 0
 
 
 class ModelInfo(Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -161,6 +202,8 @@ class Chat(Message, tag="chat", kw_only=True, frozen=True):
     deadline_ms: Milliseconds | None = None
     #: Requests with the same name share a prefix cache where the engine can.
     conversation: Name = ""
+    #: What the model may call; refused by models that can't.
+    tools: Annotated[list[Tool], Meta(max_length=128)] = []
 
 
 class Infill(Message, tag="infill", kw_only=True, frozen=True):
@@ -181,6 +224,9 @@ class Infill(Message, tag="infill", kw_only=True, frozen=True):
     temperature: Temperature | None = None
     seed: Annotated[int, Meta(ge=0, lt=2**32)] | None = None
     deadline_ms: Milliseconds | None = None
+    #: Nobody waits for it yet: it is computed only while nothing else is, and otherwise refused as
+    #: `busy`, or cancelled.
+    speculative: bool = False
 
 
 class Cancel(Message, tag="cancel", kw_only=True, frozen=True):
@@ -221,6 +267,12 @@ class Unload(Message, tag="unload", kw_only=True, frozen=True):
 
 class Models(Message, tag="models", kw_only=True, frozen=True):
     """One `catalog` event, then `done`."""
+
+    id: RequestId
+
+
+class Metrics(Message, tag="metrics", kw_only=True, frozen=True):
+    """One `exposition` event, then `done`."""
 
     id: RequestId
 
@@ -276,6 +328,8 @@ class Delta(Message, tag="delta", kw_only=True, frozen=True):
     channel: Channel = "final"
     text: str
     tokens: int = 0
+    #: On `tool`: the tool that is called, with `text` as its arguments; empty for text about calls.
+    tool: ToolName = ""
 
 
 class Report(Message, tag="report", kw_only=True, frozen=True):
@@ -304,6 +358,13 @@ class Catalog(Message, tag="catalog", kw_only=True, frozen=True):
     models: list[ModelInfo] = []
 
 
+class Exposition(Message, tag="exposition", kw_only=True, frozen=True):
+    """Answer to `metrics`: Prometheus' text format, version 0.0.4."""
+
+    id: RequestId
+    text: str
+
+
 class Done(Message, tag="done", kw_only=True, frozen=True):
     """The request ended as asked. Terminal."""
 
@@ -330,9 +391,21 @@ class Heartbeat(Message, tag="heartbeat", kw_only=True, frozen=True):
     """Sent to every client with an open request: the daemon lives. Belongs to no request."""
 
 
-Request = Hello | Chat | Infill | Cancel | Status | Watch | Load | Unload | Models | Shutdown
+Request = (
+    Hello | Chat | Infill | Cancel | Status | Watch | Load | Unload | Models | Metrics | Shutdown
+)
 Event = (
-    Welcome | Accepted | Progress | Started | Delta | Report | Catalog | Done | Error | Heartbeat
+    Welcome
+    | Accepted
+    | Progress
+    | Started
+    | Delta
+    | Report
+    | Catalog
+    | Exposition
+    | Done
+    | Error
+    | Heartbeat
 )
 
 #: `type` → struct.

@@ -7,11 +7,21 @@ from msgspec import Struct
 from .messages import ChatMessage, Delta, Done, FinishReason, Message, Timings, Usage
 
 
+class ToolCall(Struct, kw_only=True, frozen=True):
+    """What the model wants called."""
+
+    tool: str
+    #: A JSON object.
+    arguments: str
+
+
 class Answer(Struct, kw_only=True, frozen=True):
     """A whole answer. `analysis` is the model's reasoning; show it only when asked."""
 
     text: str
     analysis: str = ""
+    #: With `finish` `tool_call`: answer it with a message of the role `tool`.
+    call: ToolCall | None = None
     finish: FinishReason
     usage: Usage | None = None
     timings: Timings | None = None
@@ -36,12 +46,17 @@ class Gathered:
 
     def __init__(self) -> None:
         self._texts: dict[str, list[str]] = {"final": [], "analysis": [], "tool": []}
+        self._arguments: list[str] = []
+        self._tool = ""
         self._done: Done | None = None
 
     def add(self, event: Message) -> None:
         """Take one event; those that carry no result are ignored."""
         if isinstance(event, Delta):
             self._texts[event.channel].append(event.text)
+            if event.tool:
+                self._tool = event.tool
+                self._arguments.append(event.text)
         elif isinstance(event, Done):
             self._done = event
 
@@ -51,6 +66,7 @@ class Gathered:
         return Answer(
             text="".join(self._texts["final"]),
             analysis="".join(self._texts["analysis"]),
+            call=self._call() if done.finish == "tool_call" else None,
             finish=done.finish,
             usage=done.usage,
             timings=done.timings,
@@ -69,6 +85,9 @@ class Gathered:
             model=done.model,
             confidence=done.confidence,
         )
+
+    def _call(self) -> ToolCall:
+        return ToolCall(tool=self._tool, arguments="".join(self._arguments))
 
     def _finished(self) -> Done:
         if self._done is None:

@@ -64,6 +64,14 @@ class Session:
             self._heard = now
         return self._opened(message)
 
+    def encode(self, message: messages.Message) -> list[bytes]:
+        """A request's frames. One that can't be sent is not open: raises `ProtocolError`."""
+        try:
+            return codec.encode(message)
+        except ProtocolError:
+            self._open.discard(message.id)  # type: ignore[attr-defined]
+            raise
+
     def receive(self, frames: Sequence[bytes], now: float) -> messages.Message | None:
         """An event for an open request; None for what needs no attention.
 
