@@ -13,6 +13,7 @@ import logging
 import os
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import msgspec
@@ -34,8 +35,8 @@ from ingle.messages import (
     Cancel,
     Catalog,
     Chat,
-    Done,
     Error,
+    Exposition,
     Heartbeat,
     Hello,
     Infill,
@@ -45,15 +46,18 @@ from ingle.messages import (
     Report,
     Shutdown,
     Status,
-    Totals,
     Unload,
     Watch,
     Welcome,
+)
+from ingle.messages import (
+    Metrics as MetricsRequest,
 )
 from ingle.version import PROTOCOL_VERSION, __version__
 
 from .front import Front, Identity
 from .memory import resident_bytes
+from .metrics import Metrics
 from .requests import OpenRequest
 from .residents import Residents
 from .settings import Settings
@@ -65,7 +69,7 @@ HEARTBEAT_S = 2.0
 IDLE_BEATS = 15
 #: How long the end of the workers is waited for; hopeless ones are killed well before.
 CLOSE_S = 15.0
-CAPABILITIES = ["chat", "infill", "watch", "load", "models", "shutdown"]
+CAPABILITIES = ["chat", "infill", "watch", "load", "models", "metrics", "shutdown"]
 
 
 @dataclass
@@ -79,7 +83,9 @@ class Client:
 class Broker:
     """See the module. Lives in one event loop."""
 
-    def __init__(self, front: Front, residents: Residents, settings: Settings) -> None:
+    def __init__(
+        self, front: Front, residents: Residents, settings: Settings, metrics: Metrics
+    ) -> None:
         self._front = front
         self._residents = residents
         self._settings = settings
@@ -87,7 +93,7 @@ class Broker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
-        self._totals: dict[str, int] = dict.fromkeys(Totals.__struct_fields__, 0)
+        self._metrics = metrics
         self._stopping = asyncio.Event()
         #: Set once nothing generates any more while stopping.
         self._quiet = asyncio.Event()
@@ -104,6 +110,7 @@ class Broker:
             Load: self._load,
             Unload: self._unload,
             Models: self._models,
+            MetricsRequest: self._expose,
             Shutdown: self._shutdown,
         }
 
@@ -247,7 +254,7 @@ class Broker:
             on_closed=self._on_closed,
         )
         client.open[message.id] = request
-        if not isinstance(message, Cancel | Status | Models):
+        if not isinstance(message, Cancel | Status | Models | MetricsRequest):
             request.send(Accepted(id=message.id))
         try:
             self._handlers[type(message)](request)
@@ -268,15 +275,7 @@ class Broker:
                 self._quiet.set()
 
     def _count(self, request: OpenRequest, terminal: Message) -> None:
-        totals = self._totals
-        if isinstance(terminal, Done):
-            ending = terminal.finish
-            totals[ending if ending in ("cancelled", "superseded") else "finished"] += 1
-            if terminal.usage:
-                for name in terminal.usage.__struct_fields__:
-                    totals[name] += getattr(terminal.usage, name)
-        else:
-            totals["failed"] += 1
+        self._metrics.ended(request, terminal)
         log.info(
             "request",
             extra={
@@ -292,7 +291,7 @@ class Broker:
     # --- handlers ------------------------------------------------------------------------
 
     def _generate(self, request: OpenRequest) -> None:
-        self._totals["requests"] += 1
+        self._metrics.requests += 1
         self._refuse_while_stopping()
         message = request.message
         if isinstance(message, Infill) and message.deadline_ms is None:
@@ -340,6 +339,19 @@ class Broker:
 
     async def _list_models(self, request: OpenRequest) -> None:
         request.send(Catalog(id=request.message.id, models=await self._residents.catalog()))
+        request.done()
+
+    def _expose(self, request: OpenRequest) -> None:
+        self._spawn(request, self._send_exposition(request))
+
+    async def _send_exposition(self, request: OpenRequest) -> None:
+        # Imported for this alone; the first time takes longer than a loop may stand still.
+        await asyncio.to_thread(import_module, "prometheus_client")
+        report = self._report(request.message.id)
+        text = self._metrics.exposition(
+            report.models, report.queue, report.clients, report.memory_bytes
+        )
+        request.send(Exposition(id=request.message.id, text=text))
         request.done()
 
     def _shutdown(self, request: OpenRequest) -> None:
@@ -398,6 +410,6 @@ class Broker:
             models=[service.status() for service in services],
             queue=queue,
             active=[item for service in services for item in service.active()],
-            totals=Totals(**self._totals),
+            totals=self._metrics.totals(),
             notices=[*self._residents.notices, *self.notices],
         )

@@ -25,6 +25,7 @@ from .front import Front
 from .listen import Listener, publish, withdraw
 from .lock import InstanceLock
 from .logs import open_log, set_level
+from .metrics import Metrics
 from .residents import Residents
 from .settings import Settings, load_settings
 from .worker_process import WorkerProcess
@@ -39,11 +40,13 @@ class Daemon:
         self._settings = settings
         self._context = zmq.asyncio.Context()
         self._listener = Listener(self._context)
+        metrics = Metrics()
         self._residents = Residents(
             settings,
             lambda on_message, on_exit: WorkerProcess(
                 self._context, self._listener, on_message, on_exit
             ),
+            metrics,
         )
         self._front = Front(
             self._context,
@@ -52,7 +55,7 @@ class Daemon:
             lambda identity: self._broker.on_gone(identity),
             lambda identity: self._broker.on_overflow(identity),
         )
-        self._broker = Broker(self._front, self._residents, settings)
+        self._broker = Broker(self._front, self._residents, settings, metrics)
 
     async def run(self) -> None:
         """Serve until told to stop, then drain."""

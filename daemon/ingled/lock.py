@@ -8,8 +8,7 @@ from pathlib import Path
 
 from ingle import paths
 from ingle.errors import AlreadyRunning
-
-from .file_lock import lock
+from ingle.file_lock import lock
 
 #: Who only looks (`running_pid`) has the lock for an instant; that is no other daemon.
 _TRIES = 5

@@ -34,6 +34,9 @@ class OpenRequest:
     on_closed: Callable[[OpenRequest, Message], None]
     model: str = ""
     running: bool = False
+    #: Stopped for a more urgent one, now; and for how long in all.
+    paused: bool = False
+    paused_s: float = 0.0
     queued_s: float = 0.0
     completion_tokens: int = 0
     closed: bool = False
@@ -42,7 +45,7 @@ class OpenRequest:
     def priority(self) -> Priority:
         """Its scheduling class."""
         if isinstance(self.message, Infill):
-            return "inline"
+            return "prefetch" if self.message.speculative else "inline"
         return self.message.priority if isinstance(self.message, Chat) else "interactive"
 
     @property
@@ -87,7 +90,7 @@ class OpenRequest:
             kind=type(self.message).__name__.lower(),
             priority=self.priority,
             model=self.model,
-            state="running" if self.running else "queued",
+            state="paused" if self.paused else "running" if self.running else "queued",
             age_ms=round((now - self.since) * 1000),
             completion_tokens=self.completion_tokens,
         )

@@ -17,6 +17,7 @@ from ingle.errors import IngleError, ModelNotFound, Unsupported
 from ingle.messages import ModelInfo
 
 from .lifecycle import SpawnWorker
+from .metrics import Metrics
 from .models.store import Store, engine_for
 from .requests import OpenRequest
 from .service import ModelService
@@ -28,16 +29,22 @@ log = logging.getLogger("ingled.residents")
 #: Chosen first when the settings name no model.
 PREFERRED = "gpt-oss-20b"
 SCRIPTED = "scripted"
+EXLLAMAV2 = "exllamav2"
 
 
 class Residents:
     """See the module. Lives in the event loop's thread; the store works in others."""
 
     def __init__(
-        self, settings: Settings, spawn: SpawnWorker, store: Callable[[], Store] = Store
+        self,
+        settings: Settings,
+        spawn: SpawnWorker,
+        metrics: Metrics,
+        store: Callable[[], Store] = Store,
     ) -> None:
         self._settings = settings
         self._spawn = spawn
+        self._metrics = metrics
         self._store = store
         self._services: dict[str, ModelService] = {}
         #: What "no model named" means, once it is known.
@@ -143,7 +150,8 @@ class Residents:
                     request.progress("queued", None, f"waiting for {other.name} to finish")
                 await other.retire()
             self.notices = []
-            self._services = {wanted: ModelService(fresh, self._settings, self._spawn)}
+            fresh_service = ModelService(fresh, self._settings, self._spawn, self._metrics)
+            self._services = {wanted: fresh_service}
             return self._services[wanted]
 
     def _describe(self, name: str, engine: str | None) -> LoadModel:
@@ -165,6 +173,8 @@ class Residents:
                     f'the engine {wanted} can\'t run {stored.format}: use `engine = "auto"`'
                 )
             wanted = possible
+            if wanted == EXLLAMAV2:
+                options = msgspec.structs.asdict(self._settings.exllamav2)
         return LoadModel(
             engine=wanted,
             name=name,

@@ -21,19 +21,22 @@ from ingle.messages import (
 )
 
 from .lifecycle import Lifecycle, SpawnWorker
+from .metrics import Metrics
+from .open_jobs import OpenJob, OpenJobs
 from .requests import OpenRequest
-from .scheduler import Command, Drop, Refuse, Scheduler, Start, Stop, Ticket
+from .scheduler import Command, Drop, Pause, Refuse, Resume, Scheduler, Start, Stop, Ticket
+from .scheduler.ride_along import Diverged
 from .settings import Settings
+from .worker import wire
 from .worker.wire import (
     Configure,
-    Halt,
     JobDone,
     JobFailed,
+    JobPaused,
     JobPiece,
     JobPrefill,
     Loaded,
     LoadModel,
-    Run,
 )
 
 log = logging.getLogger("ingled.service")
@@ -42,15 +45,17 @@ log = logging.getLogger("ingled.service")
 class ModelService:
     """See the module. Lives in the event loop's thread."""
 
-    def __init__(self, load: LoadModel, settings: Settings, spawn: SpawnWorker) -> None:
+    def __init__(
+        self, load: LoadModel, settings: Settings, spawn: SpawnWorker, metrics: Metrics
+    ) -> None:
         self.name = load.name
         self.engine = load.engine
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._life = Lifecycle(load.name, load, spawn, self)
         self._scheduler = Scheduler()
-        self._jobs: dict[int, OpenRequest] = {}
-        self._last_job = 0
+        self._metrics = metrics
+        self._jobs = OpenJobs()
         self._load_waiters: list[OpenRequest] = []
         self._last_done: JobDone | None = None
         self._idle_since = self._loop.time()
@@ -62,19 +67,12 @@ class ModelService:
 
     def submit(self, request: OpenRequest) -> None:
         """Queue a generation; loads the model first if it is not resident."""
-        self._last_job += 1
-        job = self._last_job
         request.model = self.name
-        self._jobs[job] = request
-        document = getattr(request.message, "document", "")
-        ticket = Ticket(
-            key=job,
-            client=request.client,
-            priority=request.priority,
-            supersedes=(request.client, document) if document else None,
-            deadline=request.deadline,
-        )
-        self._apply(self._scheduler.submit(ticket, self._loop.time()))
+        ridden = self._jobs.ridden_by(request)
+        if ridden and self._ride(request, *ridden):
+            return
+        job = self._jobs.add(request)
+        self._apply(self._scheduler.submit(self._ticket(job.number, request), self._loop.time()))
         if self.state != "ready" and not request.closed:
             self._tell_progress(request)
             self._life.ensure()
@@ -97,9 +95,9 @@ class ModelService:
         if request in self._load_waiters:
             self._load_waiters.remove(request)
             request.done(finish="cancelled")
-        for job, other in list(self._jobs.items()):
-            if other is request:
-                self._apply(self._scheduler.cancel(job, self._loop.time()))
+        job = self._jobs.of(request)
+        if job:
+            self._apply(self._scheduler.cancel(job.number, self._loop.time()))
 
     def unload(self, why: IngleError | None = None) -> None:
         """End the worker now; open requests end with `why`."""
@@ -110,8 +108,9 @@ class ModelService:
         """Make room: end the worker as soon as nothing runs on it."""
         self._retiring = True
         self._apply(self._scheduler.set_slots(0, self._loop.time()))
-        for job in self._scheduler.drop_waiting():
-            self._take(job).fail(Busy(f"{self.name} is making room for another model: try again"))
+        why = Busy(f"{self.name} is making room for another model: try again")
+        for number in self._scheduler.drop_waiting():
+            self._fail(number, why)
         self._retire_if_idle()
         await self._life.wait_gone()
         self._retiring = False
@@ -148,7 +147,7 @@ class ModelService:
     def active(self) -> list[ActiveRequest]:
         """Open generations."""
         now = self._loop.time()
-        return [request.describe(now) for request in self._jobs.values()]
+        return [request.describe(now) for request in self._jobs.requests()]
 
     def status(self) -> ModelStatus:
         """For reports."""
@@ -162,6 +161,7 @@ class ModelService:
             progress=life.progress if life.state == "loading" else None,
             dialect=loaded.dialect if loaded else "",
             device=loaded.device if loaded else "",
+            limits=loaded.limits if loaded else [],
             pid=life.pid,
             slots=loaded.slots if loaded else 0,
             busy_slots=self._scheduler.busy_slots,
@@ -170,6 +170,7 @@ class ModelService:
             restarts=life.restarts,
             prefill_tokens_per_second=round(last.prefill_tokens_per_second, 1) if last else 0.0,
             decode_tokens_per_second=round(last.decode_tokens_per_second, 1) if last else 0.0,
+            cached=last.cached if last else [],
         )
 
     # --- what becomes of the worker (lifecycle.Owner) -------------------------------------
@@ -181,19 +182,20 @@ class ModelService:
         waiters, self._load_waiters = self._load_waiters, []
         for request in waiters:
             request.done(model=self.name)
-        self._apply(self._scheduler.set_slots(loaded.slots, self._loop.time()))
+        now = self._loop.time()
+        self._apply(self._scheduler.set_slots(loaded.slots, now, exclusive=loaded.exclusive))
 
     def worker_progress(self) -> None:
         """Everybody who waits is told."""
-        waiting = [request for request in self._jobs.values() if not request.running]
+        waiting = [request for request in self._jobs.requests() if not request.running]
         for request in [*self._load_waiters, *waiting]:
             self._tell_progress(request)
 
     def worker_lost(self, error: IngleError) -> None:
         """What ran is lost, what waits goes on waiting."""
         self._last_done = None
-        for job in self._scheduler.lose_running():
-            self._take(job).fail(error)
+        for number in self._scheduler.lose_running():
+            self._fail(number, error)
         self.worker_progress()
         self._arm()
 
@@ -213,35 +215,67 @@ class ModelService:
         match message:
             case JobPiece():
                 self._piece(message)
-            case JobPrefill(job=job, fraction=fraction):
-                if job in self._jobs:
-                    self._jobs[job].progress("prefill", fraction)
+            case JobPrefill(job=number, fraction=fraction):
+                job = self._jobs.get(number)
+                if job and job.request:
+                    job.request.progress("prefill", fraction)
+                self._apply(self._scheduler.progressed(number, self._loop.time()))
+            case JobPaused(job=number):
+                job = self._jobs.get(number)
+                if job and job.request:
+                    job.request.paused = True
+                self._metrics.preemptions += 1
+                self._apply(self._scheduler.paused(number, self._loop.time()))
             case JobDone():
                 self._done(message)
-            case JobFailed(job=job, code=code, message=text):
-                if job in self._jobs:
-                    self._take(job).fail(from_wire(code, text))
-                    self._after_job(job)
+            case JobFailed(job=number, code=code, message=text):
+                self._fail(number, from_wire(code, text))
+                self._after_job(number)
 
     def _piece(self, message: JobPiece) -> None:
-        request = self._jobs.get(message.job)
-        if request and self._scheduler.ending(message.job) is None:
-            request.completion_tokens += message.tokens
+        job = self._jobs.get(message.job)
+        if job is None:
+            return
+        job.tokens += message.tokens
+        if job.request and self._scheduler.ending(job.number) is None:
+            self._deliver(job, job.request, message)
+        now = self._loop.time()
+        self._apply(self._scheduler.progressed(job.number, now, max(1, message.tokens)))
+
+    def _deliver(self, job: OpenJob, request: OpenRequest, message: JobPiece) -> None:
+        request.completion_tokens += message.tokens
+        text = message.text
+        if job.ride:
+            try:
+                text = job.ride.feed(text)
+            except Diverged:
+                self._start_again(job, request)
+                return
+        if text:
             request.send(
                 Delta(
                     id=request.message.id,
                     channel=message.channel,
-                    text=message.text,
+                    text=text,
                     tokens=message.tokens,
+                    tool=message.tool,
                 )
             )
 
     def _done(self, message: JobDone) -> None:
         self._last_done = message
         self._life.job_succeeded()
-        if message.job not in self._jobs:
-            return
-        request = self._take(message.job)
+        job = self._jobs.get(message.job)
+        wanted = job and self._scheduler.ending(job.number) is None
+        if wanted and job and job.request and job.ride and not job.ride.reached:
+            # Less was generated than has been typed since: this is no answer to it.
+            self._start_again(job, job.request)
+        job = self._jobs.remove(message.job)
+        if job and job.request:
+            self._end(job.request, message)
+        self._after_job(message.job)
+
+    def _end(self, request: OpenRequest, message: JobDone) -> None:
         finish = message.finish
         if finish == "cancelled":
             finish = self._scheduler.ending(message.job) or "cancelled"
@@ -253,68 +287,134 @@ class ModelService:
                 queue_ms=round(request.queued_s * 1000, 3),
                 prefill_ms=message.timings.prefill_ms,
                 decode_ms=message.timings.decode_ms,
+                paused_ms=round(request.paused_s * 1000, 3),
             ),
             confidence=message.confidence,
         )
-        self._after_job(message.job)
 
-    def _after_job(self, job: int) -> None:
+    def _after_job(self, number: int) -> None:
         self._idle_since = self._loop.time()
-        self._apply(self._scheduler.finished(job, self._idle_since))
+        self._apply(self._scheduler.finished(number, self._idle_since))
         self._retire_if_idle()
+
+    # --- riding along ----------------------------------------------------------------------
+
+    def _ride(self, newer: OpenRequest, job: OpenJob, text: str) -> bool:
+        """Let a running job serve a newer request of its document. False if it is being ended."""
+        older = job.request
+        if older is None or not older.running or self._scheduler.ending(job.number):
+            return False
+        job.request = newer
+        newer.running, newer.paused = True, older.paused
+        self._metrics.rode_along(job.tokens)
+        older.done(finish="superseded", model=self.name)
+        newer.send(Started(id=newer.message.id, model=self.name))
+        if text:
+            newer.send(Delta(id=newer.message.id, text=text))
+        ticket = self._ticket(job.number, newer)
+        self._apply(self._scheduler.rebase(job.number, ticket, self._loop.time()))
+        return True
+
+    def _start_again(self, job: OpenJob, request: OpenRequest) -> None:
+        """What a job generates is not what was typed: its request gets a job of its own."""
+        job.request = None
+        request.running = request.paused = False
+        fresh = self._jobs.add(request)
+        # The old job is superseded by this, as any older one of its document.
+        self._apply(self._scheduler.submit(self._ticket(fresh.number, request), self._loop.time()))
 
     # --- what the scheduler commands -------------------------------------------------------
 
     def _apply(self, commands: list[Command]) -> None:
         for command in commands:
             match command:
-                case Start(key=job, queued_s=queued_s):
-                    self._run(job, queued_s)
-                case Stop(key=job):
-                    self._life.send(Halt(job=job))  # type: ignore[arg-type]
-                case Drop(key=job, reason="deadline"):
-                    self._take(job).fail(
-                        DeadlineExceeded("its time ran out before it started: the model is busy")
+                case Start(key=number):
+                    self._run(command)
+                case Pause(key=number):
+                    self._tell_worker(wire.Pause(job=number))  # type: ignore[arg-type]
+                case Resume(key=number):
+                    self._resume(command)
+                case Stop(key=number):
+                    self._tell_worker(wire.Halt(job=number))  # type: ignore[arg-type]
+                case Drop(key=number, reason="deadline"):
+                    self._fail(
+                        number,
+                        DeadlineExceeded("its time ran out before it started: the model is busy"),
                     )
-                case Drop(key=job, reason=reason):
-                    self._take(job).done(finish=reason, model=self.name)
-                case Refuse(key=job, retry_after_s=seconds):
-                    self._take(job).fail(
-                        Busy(
-                            "too many requests are waiting: try again later",
-                            retry_after_ms=round(seconds * 1000),
-                        )
+                case Drop(key=number, reason=reason):
+                    job = self._jobs.remove(number)  # type: ignore[arg-type]
+                    if job and job.request:
+                        job.request.done(finish=reason, model=self.name)
+                case Refuse(key=number, retry_after_s=seconds):
+                    hint = round(seconds * 1000)
+                    self._fail(
+                        number,
+                        Busy("too many requests are waiting: try again later", retry_after_ms=hint),
                     )
         self._arm()
 
-    def _run(self, job: Any, queued_s: float) -> None:
-        request = self._jobs[job]
-        request.running, request.queued_s = True, queued_s
+    def _run(self, command: Start) -> None:
+        job = self._jobs.get(command.key)  # type: ignore[arg-type]
+        if job is None or job.request is None:
+            raise RuntimeError(f"job {command.key} was started for nobody")
+        request = job.request
+        request.running, request.queued_s = True, request.queued_s + command.queued_s
         remaining = None
         if request.deadline is not None:
             remaining = max(0.0, (request.deadline - self._loop.time()) * 1000)
-        try:
-            # The worker first: what the client is told meanwhile costs no time to first token.
-            self._life.send(
-                Run(
-                    job=job,
-                    request=request.message,
-                    client=request.client.hex(),
-                    remaining_ms=remaining,
-                )
-            )
-        except IngleError as error:
-            self._take(job).fail(error)
-            self._after_job(job)
-            return
-        request.send(
-            Started(id=request.message.id, queue_ms=round(queued_s * 1000, 3), model=self.name)
+        # The worker first: what the client is told meanwhile costs no time to first token.
+        sent = self._tell_worker(
+            wire.Run(
+                job=job.number,
+                request=request.message,
+                client=request.client.hex(),
+                remaining_ms=remaining,
+                report=command.report,
+            ),
+            job.number,
         )
+        if sent:
+            waited = round(request.queued_s * 1000, 3)
+            request.send(Started(id=request.message.id, queue_ms=waited, model=self.name))
+
+    def _resume(self, command: Resume) -> None:
+        job = self._jobs.get(command.key)  # type: ignore[arg-type]
+        if job and job.request:
+            job.request.paused = False
+            job.request.paused_s += command.paused_s
+        message = wire.Resume(job=command.key, report=command.report)  # type: ignore[arg-type]
+        self._tell_worker(message, message.job)
+
+    def _tell_worker(self, message: Message, job: int | None = None) -> bool:
+        """Send; if that can't be, `job` fails."""
+        try:
+            self._life.send(message)
+        except IngleError as error:
+            if job is not None:
+                self._fail(job, error)
+                self._after_job(job)
+            return False
+        return True
 
     # --- plumbing ------------------------------------------------------------------------
 
-    def _take(self, job: Any) -> OpenRequest:
-        return self._jobs.pop(job)
+    def _ticket(self, number: int, request: OpenRequest) -> Ticket:
+        document = getattr(request.message, "document", "")
+        if request.priority == "prefetch":
+            # It replaces nothing, and whatever comes ends it.
+            document = ""
+        return Ticket(
+            key=number,
+            client=request.client,
+            priority=request.priority,
+            supersedes=(request.client, document) if document else None,
+            deadline=request.deadline,
+        )
+
+    def _fail(self, number: Any, error: IngleError) -> None:
+        job = self._jobs.remove(number)
+        if job and job.request:
+            job.request.fail(error)
 
     def _send_configuration(self) -> None:
         chat, inline = self._settings.chat, self._settings.inline
@@ -330,10 +430,10 @@ class ModelService:
 
     def _fail_all(self, why: IngleError) -> None:
         waiters, self._load_waiters = self._load_waiters, []
-        jobs, self._jobs = self._jobs, {}
+        requests = self._jobs.clear()
         self._scheduler.lose_running()
         self._scheduler.drop_waiting()
-        for request in [*waiters, *jobs.values()]:
+        for request in [*waiters, *requests]:
             request.fail(why)
 
     def _tell_progress(self, request: OpenRequest) -> None:

@@ -89,7 +89,7 @@ class ModelSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=T
         ),
     ] = ""
     engine: Annotated[
-        Literal["auto", "llamacpp", "scripted"],
+        Literal["auto", "exllamav2", "llamacpp", "scripted"],
         _meta(
             "What runs the model. `auto` chooses by the model's format; `scripted` is the "
             "deterministic engine for tests.",
@@ -120,7 +120,13 @@ class ModelSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=T
         _meta("Layers on the GPU; -1 means all that fit, 0 the CPU alone.", LOAD, ge=-1, le=10_000),
     ] = -1
     cache_mb: Annotated[
-        int, _meta("Megabytes of host memory for prompt caches.", LOAD, ge=0, le=1_048_576)
+        int,
+        _meta(
+            "Megabytes of host memory for prompt caches; models with sliding windows use none.",
+            LOAD,
+            ge=0,
+            le=1_048_576,
+        ),
     ] = 512
 
 
@@ -149,6 +155,44 @@ class InlineSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = 4000
 
 
+class ExLlamaV2Settings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """gpt-oss on an NVIDIA or AMD card. These are handed to the engine as they are."""
+
+    cache: Annotated[
+        Literal["auto", "fp16", "q8", "q6", "q4"],
+        _meta(
+            "How keys and values are kept. `auto` takes the best of fp16, q8 and q6 that fits; q4 "
+            "costs quality.",
+            LOAD,
+        ),
+    ] = "auto"
+    draft_tokens: Annotated[
+        int,
+        _meta(
+            "Tokens guessed ahead in each step from what the text has had before; 0 guesses "
+            "none. Helps with long, repetitive answers to one request at a time.",
+            LOAD,
+            ge=0,
+            le=15,
+        ),
+    ] = 0
+    headroom_mb: Annotated[
+        int,
+        _meta(
+            "Megabytes of the card that are left to others. A model that needs them is refused.",
+            LOAD,
+            ge=0,
+            le=1_048_576,
+        ),
+    ] = 300
+    adapters: Annotated[
+        list[str],
+        _meta(
+            "Folders of LoRA adapters (PEFT) to apply, all of them.", LOAD, form="a list of paths"
+        ),
+    ] = []
+
+
 class ScriptedSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The deterministic test engine. These are handed to it as they are."""
 
@@ -156,6 +200,15 @@ class ScriptedSettings(_Section, frozen=True, kw_only=True, forbid_unknown_field
         str,
         _meta("What it answers. Empty: it says again what it was told.", LOAD, form="text"),
     ] = ""
+    alternatives: Annotated[
+        list[str],
+        _meta(
+            "What it answers instead where a request is sampled with a seed: the first for seed 1, "
+            "and so on, over and over.",
+            LOAD,
+            form="a list of texts",
+        ),
+    ] = []
     tokens_per_second: Annotated[float, _meta("Pace of decode.", LOAD, gt=0, le=1_000_000)] = 200.0
     prefill_tokens_per_second: Annotated[
         float, _meta("Pace of prefill.", LOAD, gt=0, le=100_000_000)
@@ -178,6 +231,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     model: ModelSettings = ModelSettings()
     chat: ChatSettings = ChatSettings()
     inline: InlineSettings = InlineSettings()
+    exllamav2: ExLlamaV2Settings = ExLlamaV2Settings()
     scripted: ScriptedSettings = ScriptedSettings()
 
 

@@ -1,16 +1,20 @@
-"""`ingle ask`: a question from the arguments and a pipe, the answer as it comes."""
+"""`ingle ask`: a question from the arguments and a pipe, the answer as it comes.
+
+With `--thread` it belongs to a chat thread (`ingle.threads`), which editors may continue.
+"""
 
 from __future__ import annotations
 
 import re
 import sys
-from typing import Any, Self
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from ingle.blocking_client import GRACE
+from ingle.blocking_client import GRACE, Client
 from ingle.codec import MAX_MESSAGE_BYTES
-from ingle.errors import DeadlineExceeded, IngleError, RequestError
+from ingle.errors import ContextOverflow, DeadlineExceeded, IngleError, RequestError
 from ingle.messages import Chat, Delta, Done, Message, Progress, Started
 from ingle.results import chat_fields
 
@@ -26,6 +30,10 @@ from .output import (
     write_json,
     write_text,
 )
+from .thread_names import complete_threads, resolved
+
+if TYPE_CHECKING:
+    from ingle.exchange import Exchange
 
 
 @click.command()
@@ -38,7 +46,17 @@ from .output import (
     is_flag=True,
     help="Write the model's thinking to standard error, or as `analysis` deltas with --json.",
 )
-@click.option("--system", metavar="TEXT", help="Instructions that come before the question.")
+@click.option(
+    "--thread",
+    metavar="NAME",
+    shell_complete=complete_threads,
+    help="Continue a chat thread, or begin it; `last` is the newest. See `ingle threads`.",
+)
+@click.option(
+    "--system",
+    metavar="TEXT",
+    help="Instructions that come before the question; a thread keeps them.",
+)
 @click.option("--model", shell_complete=complete_installed, help="Model that answers.")
 @click.option("--max-tokens", type=click.IntRange(1, 2**31), help="Longest answer.")
 @click.option("--temperature", type=click.FloatRange(0, 2), help="Randomness; 0 for none.")
@@ -54,6 +72,7 @@ def ask(
     prompt: tuple[str, ...],
     effort: str | None,
     show_thinking: bool,
+    thread: str | None,
     system: str | None,
     model: str | None,
     max_tokens: int | None,
@@ -70,6 +89,7 @@ def ask(
     \b
     ingle ask "What is a monad?"
     git diff | ingle ask "Review this."
+    ingle ask --thread last "Why?"
     """
     question = "\n\n".join(part for part in (" ".join(prompt).strip(), _piped()) if part)
     if not question:
@@ -86,13 +106,58 @@ def ask(
     )
     show = _Json(show_thinking) if as_json else _Text(show_thinking)
     interrupt_on_terminate()
-    with show, connect("ask") as client:
-        wait = None if timeout is None else timeout + GRACE
-        call = client.call(Chat, wait=wait, **fields)
-        with cancelled_when_left(client, call):
-            for event in call:
-                show.event(event)
+    wait = None if timeout is None else timeout + GRACE
+    going_on: Exchange | None = None
+    try:
+        with (
+            show,
+            _exchange(thread, question, system, max_tokens) as going_on,
+            connect("ask") as client,
+        ):
+            _answer(client, fields, wait, show, going_on)
+    finally:
+        if going_on and going_on.note:
+            click.echo(f"ingle: {going_on.note}", err=True)
     show.finish()
+
+
+def _exchange(
+    thread: str | None, question: str, system: str | None, max_tokens: int | None
+) -> AbstractContextManager[Exchange | None]:
+    if thread is None:
+        return nullcontext()
+    # A question without a thread shall not wait for these.
+    from ingle.exchange import exchange
+    from ingle.threads import ThreadStore, Turn
+
+    store = ThreadStore()
+    turn = Turn(role="user", text=question)
+    name = resolved(store, thread)
+    return exchange(store, name, turn, create=True, system=system, max_tokens=max_tokens)
+
+
+def _answer(
+    client: Client,
+    fields: dict[str, Any],
+    wait: float | None,
+    show: _Text | _Json,
+    going_on: Exchange | None,
+) -> None:
+    """Ask and show the answer; a thread that is too long is asked without its oldest turns."""
+    while True:
+        of_thread = going_on.fields() if going_on else {}
+        call = client.call(Chat, wait=wait, **fields | of_thread)
+        try:
+            with cancelled_when_left(client, call):
+                for event in call:
+                    if going_on:
+                        going_on.add(event)
+                    show.event(event)
+        except ContextOverflow:
+            if going_on is None or not going_on.shorten():
+                raise
+        else:
+            return
 
 
 class _Text:

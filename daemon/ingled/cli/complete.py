@@ -132,7 +132,8 @@ def _offset(file: Path, text: str, line: int, column: int) -> int:
     lines = text.split("\n")
     if not 1 <= line <= len(lines):
         raise BadInput(f"there is no line {line} in {file}: it has lines 1 to {len(lines)}")
-    width = len(lines[line - 1].removesuffix("\r"))
+    # A CR belongs to the line's end only where an LF follows.
+    width = len(lines[line - 1] if line == len(lines) else lines[line - 1].removesuffix("\r"))
     if not 1 <= column <= width + 1:
         raise BadInput(
             f"there is no column {column} in line {line} of {file}: it has columns 1 to {width + 1}"

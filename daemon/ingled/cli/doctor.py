@@ -14,52 +14,56 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
 
 import click
-from msgspec import Struct
 
 from ingle import paths
 from ingle.blocking_client import Client
 from ingle.endpoint import endpoint_file
 from ingle.errors import ConnectionFailed, IngleError
+from ingle.threads import ThreadStore
 from ingle.version import __version__
 from ingled import settings
 from ingled.engines import registry
+from ingled.finding import Finding, Grade
+from ingled.gpu_stack import read_gpu_stack
 from ingled.lock import running_pid
 from ingled.models.store import Store
 from ingled.models.transfer import size_text
 
 from .daemon_process import find_daemon
-from .output import NO_MODEL, StatusLine, full, percent, write_json
-
-Grade = Literal["ok", "info", "warn", "fail"]
+from .deep import deep as deep_findings
+from .model_names import complete_installed
+from .output import NO_MODEL, StatusLine, full, percent, usage_error, write_json
 
 _LITTLE_SPACE = 200_000_000
 #: gpt-oss-20b fits.
 _ENOUGH_SPACE = 15_000_000_000
 
 
-class Finding(Struct, kw_only=True, frozen=True):
-    """What one check found; `remedy` is what to do about it."""
-
-    check: str
-    grade: Grade
-    text: str
-    remedy: str = ""
-
-
 @click.command()
+@click.option("--deep", is_flag=True, help="Check the card's kernels too, and time them: minutes.")
+@click.option(
+    "--model",
+    metavar="NAME_OR_FOLDER",
+    shell_complete=complete_installed,
+    help="With --deep: model to be timed; else an installed one, if ExLlamaV2 runs it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object a check.")
 @click.pass_context
-def doctor(context: click.Context, as_json: bool) -> None:
+def doctor(context: click.Context, deep: bool, model: str | None, as_json: bool) -> None:
     """Check every layer and say what to do.
+
+    With --deep the kernels of ExLlamaV2 and flash-attn are compared with references on this
+    machine's card, then memory, prefill and decode are timed. Best with no model resident.
 
     Ends with exit code 1 when something fails.
     """
+    if model is not None and not deep:
+        usage_error("--model is for --deep")
     failed = False
     with StatusLine() as line:
-        for finding in findings(line):
+        for finding in findings(line, deep=deep, model=model):
             failed = failed or finding.grade == "fail"
             line.clear()
             if as_json:
@@ -71,7 +75,9 @@ def doctor(context: click.Context, as_json: bool) -> None:
         context.exit(1)
 
 
-def findings(line: StatusLine) -> Iterator[Finding]:
+def findings(
+    line: StatusLine, *, deep: bool = False, model: str | None = None
+) -> Iterator[Finding]:
     """Every check, in order. A check that breaks is itself a finding."""
     checks: dict[str, Callable[[], Iterator[Finding]]] = {
         "python": _python,
@@ -81,8 +87,11 @@ def findings(line: StatusLine) -> Iterator[Finding]:
         "models": lambda: _models(line),
         "engines": _engines,
         "gpu": _gpu,
+        "threads": _threads,
         "disk": _disk,
     }
+    if deep:
+        checks["deep"] = lambda: deep_findings(line, model)
     for name, check in checks.items():
         line.show(f"checking {name}")
         try:
@@ -114,19 +123,19 @@ def _folders() -> Iterator[Finding]:
             yield _is_private(path)
 
 
-def _is_private(path: Path) -> Finding:
+def _is_private(path: Path, check: str = "folders") -> Finding:
     facts = path.lstat()
     if sys.platform != "win32":
         if facts.st_uid != os.getuid() or stat.S_ISLNK(facts.st_mode):
             remedy = "remove it, or set INGLE_HOME to a folder of yours"
             text = f"{path} belongs to another user"
-            return Finding(check="folders", grade="fail", text=text, remedy=remedy)
+            return Finding(check=check, grade="fail", text=text, remedy=remedy)
         if facts.st_mode & 0o077:
             mode = stat.S_IMODE(facts.st_mode)
             text = f"{path} is open to other users (mode {mode:04o})"
             remedy = f"run `chmod go= {path}`"
-            return Finding(check="folders", grade="fail", text=text, remedy=remedy)
-    return Finding(check="folders", grade="ok", text=f"{path} is yours alone")
+            return Finding(check=check, grade="fail", text=text, remedy=remedy)
+    return Finding(check=check, grade="ok", text=f"{path} is yours alone")
 
 
 def _daemon() -> Iterator[Finding]:
@@ -161,6 +170,8 @@ def _running_daemon(client: Client) -> Iterator[Finding]:
         grade: Grade = {"failed": "fail", "backoff": "warn"}.get(model.state, "ok")  # type: ignore[assignment]
         detail = f": {model.detail}" if model.detail else ""
         yield Finding(check="daemon", grade=grade, text=f"{model.name} is {model.state}{detail}")
+        for limit in model.limits:
+            yield Finding(check="daemon", grade="info", text=f"{model.name}: {limit}")
     for notice in report.notices:
         yield Finding(check="daemon", grade="info", text=notice)
 
@@ -201,7 +212,11 @@ def _engines() -> Iterator[Finding]:
             text = f"{name} is not installed"
             yield Finding(check="engines", grade="warn", text=text, remedy=f"run `{remedy}`")
         else:
-            yield Finding(check="engines", grade="ok", text=f"{name} is installed")
+            yield (
+                _exllamav2()
+                if name == "exllamav2"
+                else Finding(check="engines", grade="ok", text=f"{name} is installed")
+            )
     if importlib.util.find_spec("openai_harmony") is None:
         yield Finding(
             check="engines",
@@ -213,22 +228,58 @@ def _engines() -> Iterator[Finding]:
         yield Finding(check="engines", grade="ok", text="openai-harmony is installed")
 
 
+def _exllamav2() -> Finding:
+    """Which combination of versions is there; whether it works on this card, --deep finds out."""
+    stack = read_gpu_stack()
+    if not stack.platform:
+        remedy = "for a card install torch for CUDA or ROCm; GGUF models need none of it"
+        return Finding(check="engines", grade="warn", text=str(stack), remedy=remedy)
+    return Finding(check="engines", grade="ok", text=str(stack))
+
+
+#: A driver's own program, and what it is asked for.
+_NVIDIA = ("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
+_AMD = ("rocm-smi", "--showproductname", "--showdriverversion", "--csv")
+
+
 def _gpu() -> Iterator[Finding]:
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        text = "no NVIDIA driver found: models run on what else their engine can use"
+    found = False
+    for program, *arguments in (_NVIDIA, _AMD):
+        if shutil.which(program) is None:
+            continue
+        found = True
+        try:
+            answer = subprocess.run(
+                [program, *arguments], capture_output=True, text=True, timeout=10, check=True
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            remedy = f"run `{program}` and follow what it says"
+            text = f"{program} fails ({type(error).__name__})"
+            yield Finding(check="gpu", grade="warn", text=text, remedy=remedy)
+            continue
+        for line in answer.stdout.splitlines():
+            # rocm-smi's first line names the columns.
+            if line.strip() and not line.startswith("device,"):
+                yield Finding(check="gpu", grade="ok", text=line.strip())
+    if not found:
+        text = "no driver of NVIDIA or AMD found: models run on what else their engine can use"
         yield Finding(check="gpu", grade="info", text=text)
-        return
-    query = [program, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError) as error:
-        remedy = "run `nvidia-smi` and follow what it says"
-        text = f"nvidia-smi fails ({type(error).__name__})"
-        yield Finding(check="gpu", grade="warn", text=text, remedy=remedy)
-        return
-    for gpu in answer.stdout.splitlines():
-        yield Finding(check="gpu", grade="ok", text=gpu)
+
+
+def _threads() -> Iterator[Finding]:
+    store = ThreadStore()
+    listing = store.listing()
+    for problem in listing.problems:
+        text, _, remedy = problem.rpartition(": ")
+        yield Finding(check="threads", grade="warn", text=text, remedy=remedy)
+    if store.folder.exists():
+        if not os.access(store.folder, os.W_OK):
+            remedy = "chats are answered, but not kept: give yourself the right to write there"
+            text = f"{store.folder} is read-only"
+            yield Finding(check="threads", grade="warn", text=text, remedy=remedy)
+        yield _is_private(store.folder, "threads")
+    text = f"{len(listing.threads)} chat threads in {store.folder}"
+    yield Finding(check="threads", grade="ok", text=text)
 
 
 def _disk() -> Iterator[Finding]:

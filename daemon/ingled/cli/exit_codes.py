@@ -11,6 +11,8 @@ from ingle.errors import (
     InvalidRequest,
     ResponseTimeout,
     ShuttingDown,
+    ThreadBusy,
+    ThreadNameError,
 )
 
 OK = 0
@@ -37,6 +39,8 @@ _CODES: dict[type[IngleError], int] = {
     InvalidRequest: USAGE,
     ResponseTimeout: BUSY,
     ShuttingDown: NOT_RUNNING,
+    ThreadBusy: BUSY,
+    ThreadNameError: USAGE,
 }
 
 

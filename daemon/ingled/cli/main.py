@@ -31,15 +31,23 @@ COMMANDS = {
     "down": ("lifecycle", "Stop the daemon."),
     "status": ("status", "Show what the daemon is doing."),
     "ask": ("ask", "Ask the model a question."),
+    "threads": ("threads", "List the chat threads, show one, delete some."),
     "complete": ("complete", "Complete code at a place in a file."),
     "models": ("models", "List the models that can be used."),
     "pull": ("models", "Download a model."),
     "rm": ("models", "Delete downloaded models."),
+    "fit": (
+        "fit",
+        "Compute what of a model fits on a GPU, and what to choose.",
+    ),
+    "quantize": ("quantize", "Quantize a gpt-oss for ExLlamaV2."),
     "load": ("residency", "Make a model resident."),
     "unload": ("residency", "Give a model's memory back."),
     "logs": ("logs", "Show the daemon's log."),
+    "metrics": ("metrics", "Print counts and times for Prometheus."),
     "doctor": ("doctor", "Check every layer and say what to do."),
     "config": ("config", "Show, check and write the settings."),
+    "editor": ("editor", "Set an editor up for ingle, or list the editors."),
     "completion": ("completion", "Print a shell's completion script."),
 }
 

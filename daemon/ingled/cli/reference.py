@@ -1,4 +1,4 @@
-"""Writes `daemon/CLI.md` and `daemon/SETTINGS.md` from the code they describe.
+"""Writes `daemon/CLI.md`, `daemon/SETTINGS.md` and README's table of what fits where.
 
 `python -m ingled.cli.reference` writes them; with `--check` it only says whether they are up to
 date. Both need a checkout of the sources.
@@ -13,18 +13,23 @@ from pathlib import Path
 
 import click
 
+from ingled.models.recommend import readme_table
 from ingled.settings import settings_table
 
 from .exit_codes import MEANINGS
 from .main import COMMANDS, PROGRAM, ingle
 
 FOLDER = Path(__file__).parents[2]
+README = "../README.md"
+#: What is between these lines of README is written; all else there is people's.
+FIT_BEGIN = "<!-- What fits: written by `python -m ingled.cli.reference`; don't edit. -->\n"
+FIT_END = "<!-- End of what fits. -->\n"
 _MADE = "<!-- Written by `python -m ingled.cli.reference`; don't edit. -->\n\n"
 
 
 def pages() -> dict[str, str]:
     """File name → what should be in it."""
-    return {"CLI.md": _commands_page(), "SETTINGS.md": _settings_page()}
+    return {"CLI.md": _commands_page(), "SETTINGS.md": _settings_page(), README: _readme()}
 
 
 def stale() -> list[str]:
@@ -34,6 +39,15 @@ def stale() -> list[str]:
         for name, text in pages().items()
         if not (FOLDER / name).exists() or (FOLDER / name).read_text(encoding="utf-8") != text
     ]
+
+
+def _readme() -> str:
+    text = (FOLDER / README).read_text(encoding="utf-8")
+    before, begin, rest = text.partition(FIT_BEGIN)
+    _, end, after = rest.partition(FIT_END)
+    if not begin or not end:
+        raise RuntimeError("README.md lacks the lines between which its table of fits belongs")
+    return f"{before}{begin}\n{readme_table()}\n\n{end}{after}"
 
 
 def _settings_page() -> str:

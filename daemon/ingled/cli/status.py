@@ -44,19 +44,17 @@ def status(as_json: bool, watch: bool, interval: float) -> None:
 
 
 def _live(reports: Iterator[Report]) -> None:
-    from rich.live import Live
-    from rich.text import Text
+    from .live_status import show
+    from .memories import memories
 
-    with Live(auto_refresh=False, screen=False) as live:
-        for report in reports:
-            live.update(Text(report_text(report)), refresh=True)
+    show(reports, memories)
 
 
 def report_text(report: Report) -> str:
     """A report for a person."""
     head = (
         f"ingled {report.version}: process {report.pid}, up {duration(report.uptime_s)}, "
-        f"{megabytes(report.memory_bytes)}, {_count(report.clients, 'client')}"
+        f"{megabytes(report.memory_bytes)}, {count(report.clients, 'client')}"
     )
     lines = [head]
     if report.models:
@@ -71,7 +69,7 @@ def report_text(report: Report) -> str:
                 request.state,
                 request.client,
                 duration(request.age_ms / 1000),
-                _count(request.completion_tokens, "token"),
+                count(request.completion_tokens, "token"),
             )
             for request in report.active
         ]
@@ -84,9 +82,17 @@ def report_text(report: Report) -> str:
     )
     tokens = (
         f"tokens: {totals.prompt_tokens} of prompts ({totals.cached_tokens} from the cache), "
-        f"{totals.completion_tokens} of answers"
+        f"{totals.completion_tokens} of answers ({totals.wasted_tokens} for nobody)"
     )
+    if totals.preemptions or totals.rides:
+        tokens += f"\npaused for typing: {totals.preemptions}; rode along: {totals.rides}"
     lines += ["", requests, tokens]
+    lines += [
+        f"cached: {count(prefix.tokens, 'token')} of the {prefix.kind} {prefix.name}"
+        for model in report.models
+        for prefix in model.cached
+    ]
+    lines += [f"limit: {model.name}: {line}" for model in report.models for line in model.limits]
     lines += [f"note: {notice}" for notice in report.notices]
     return "\n".join(lines)
 
@@ -126,5 +132,6 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:.0f} MB" if size < 1e9 else f"{size / 1e9:.1f} GB"
 
 
-def _count(number: int, what: str) -> str:
+def count(number: int, what: str) -> str:
+    """A number and what it is of."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"

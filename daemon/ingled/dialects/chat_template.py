@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
 
-from ingle.errors import InvalidRequest
+from ingle.errors import InvalidRequest, Unsupported
 from ingle.messages import Chat, Infill
 from ingled.engines.engine import Capabilities, Job, Tokenizer
 
@@ -83,6 +83,8 @@ class ChatTemplateDialect(Dialect):
         check_length(sum(len(message.content) for message in request.messages), budget.context)
         if "" in request.stop:
             raise InvalidRequest("a stop text is empty: leave it out")
+        if request.tools or any(turn.tool or turn.role == "tool" for turn in request.messages):
+            raise Unsupported("this model can't call tools through ingle: load gpt-oss for that")
         turns = [Turn(message.role, message.content) for message in request.messages]
         parts = self._render(turns, request.effort or defaults.effort)
         prompt = self._encode(parts)

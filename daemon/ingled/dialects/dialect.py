@@ -22,6 +22,8 @@ class Piece:
     channel: Channel
     text: str
     tokens: int = 0
+    #: On the channel `tool`: the tool that is called, `text` being its arguments.
+    tool: str = ""
 
 
 class Stream(ABC):
@@ -38,6 +40,11 @@ class Stream(ABC):
     @property
     def complete(self) -> bool:
         """True when the answer is whole and the rest of the generation is not needed."""
+        return False
+
+    @property
+    def called(self) -> bool:
+        """True when the answer ended with a whole call of a tool that was offered."""
         return False
 
 

@@ -1,6 +1,7 @@
 """The dialect of gpt-oss: OpenAI's Harmony format, through openai-harmony.
 
-Chat: the system message carries the effort, system texts of the client become developer messages.
+Chat: the system message carries the effort; system texts and tools of the client become a
+developer message (`harmony_messages`).
 
 Completion: the document is put to the model as a question whose stable text comes first and whose
 changing tail comes last, so that the prefix cache hits. The prompt then opens the answer itself:
@@ -15,22 +16,21 @@ from collections.abc import Sequence
 
 from openai_harmony import (
     Conversation,
-    DeveloperContent,
     HarmonyEncoding,
     HarmonyError,
     Message,
     ReasoningEffort,
     Role,
-    SystemContent,
 )
 
 from ingle.errors import InvalidRequest
-from ingle.messages import Chat, ChatMessage, Infill
+from ingle.messages import Chat, Infill
 from ingled.engines.engine import Job
 
 from .completion_text import CompletionText
 from .context_window import ContextWindows, Layout, Limits, Window
 from .dialect import Budget, Defaults, Dialect, Plan, answer_tokens, chat_sampling, check_length
+from .harmony_messages import conversation, developer, system
 from .harmony_stream import HarmonyChatStream, HarmonyInfillStream
 from .infill import MARKERS, infill_job, infill_tokens, unless_in
 
@@ -78,13 +78,14 @@ class HarmonyDialect(Dialect):
         self._fixed = len(self._infill_prompt("", "", "")) + 16
 
     def chat(self, job_id: int, request: Chat, budget: Budget, defaults: Defaults) -> Plan:
-        check_length(sum(len(message.content) for message in request.messages), budget.context)
+        check_length(
+            sum(len(turn.content) + len(turn.analysis) for turn in request.messages),
+            budget.context,
+        )
         if "" in request.stop:
             raise InvalidRequest("a stop text is empty: leave it out")
-        effort = _EFFORTS[request.effort or defaults.effort]
-        prompt = self._render_for_answer(
-            [_system(effort), *(_message(message) for message in request.messages)]
-        )
+        effort = request.effort or defaults.effort
+        prompt = self._render_for_answer(conversation(request.messages, request.tools, effort))
         wanted = request.max_tokens or defaults.chat_max_tokens
         job = Job(
             id=job_id,
@@ -95,7 +96,8 @@ class HarmonyDialect(Dialect):
             affinity=f"chat:{request.conversation}" if request.conversation else "",
         )
         # Stop texts count in the answer only, not in the analysis: the stream applies them.
-        return Plan(job=job, stream=HarmonyChatStream(self._encoding, request.stop))
+        tools = {tool.name for tool in request.tools}
+        return Plan(job=job, stream=HarmonyChatStream(self._encoding, request.stop, tools))
 
     def infill(self, job_id: int, request: Infill, budget: Budget, defaults: Defaults) -> Plan:
         max_tokens = infill_tokens(request, budget, defaults)
@@ -142,8 +144,8 @@ class HarmonyDialect(Dialect):
 
     def _infill_prompt(self, question: str, code_block: str, held: str) -> list[int]:
         messages = [
-            _system(ReasoningEffort.LOW),
-            _developer(INSTRUCTIONS),
+            system(ReasoningEffort.LOW),
+            developer(INSTRUCTIONS),
             Message.from_role_and_content(Role.USER, question),
         ]
         try:
@@ -166,32 +168,6 @@ class HarmonyDialect(Dialect):
     def _plain(self, text: str) -> list[int]:
         ids: list[int] = self._encoding.encode(text, disallowed_special=())
         return ids
-
-
-_EFFORTS = {
-    "low": ReasoningEffort.LOW,
-    "medium": ReasoningEffort.MEDIUM,
-    "high": ReasoningEffort.HIGH,
-}
-
-
-def _system(effort: ReasoningEffort) -> Message:
-    # No date: it would change the beginning of every prompt once a day.
-    content = SystemContent.new().with_reasoning_effort(effort)
-    return Message.from_role_and_content(Role.SYSTEM, content)
-
-
-def _developer(instructions: str) -> Message:
-    content = DeveloperContent.new().with_instructions(instructions)
-    return Message.from_role_and_content(Role.DEVELOPER, content)
-
-
-def _message(message: ChatMessage) -> Message:
-    if message.role == "system":
-        return _developer(message.content)
-    if message.role == "user":
-        return Message.from_role_and_content(Role.USER, message.content)
-    return Message.from_role_and_content(Role.ASSISTANT, message.content).with_channel("final")
 
 
 def _question(request: Infill, window: Window, fence: str) -> tuple[str, str]:

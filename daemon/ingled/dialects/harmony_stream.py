@@ -10,8 +10,9 @@ Format: https://cookbook.openai.com/articles/openai-harmony
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from ingle.messages import Channel
 
 from .completion_text import CompletionText
 from .dialect import Piece, Stream
+from .harmony_header import CHANNELS, THOUGHT, Header, is_other_role, read_header, read_unfinished
 from .harmony_vocabulary import ORDINARY
 from .text_cut import TextCut
 
@@ -30,10 +32,7 @@ if TYPE_CHECKING:
 #: A header longer than this has lost its `<|message|>`.
 MAX_HEADER_TOKENS = 48
 
-_CHANNEL = re.compile(r"<\|channel\|>\s*([^\s<]*)")
-_CHANNELS: dict[str, Channel] = {"analysis": "analysis", "commentary": "tool", "final": "final"}
-_LABELS = {channel: name for name, channel in _CHANNELS.items()}
-_OTHER_ROLES = ("user", "system", "developer", "tool", "functions.", "browser", "python")
+_LABELS = {channel: name for name, channel in CHANNELS.items()}
 
 
 class Kind(Enum):
@@ -99,13 +98,19 @@ class MessageText:
 class HarmonyChatStream(Stream):
     """The answer to a chat, from right after `<|start|>assistant`."""
 
-    def __init__(self, encoding: HarmonyEncoding, stop: Sequence[str] = ()) -> None:
+    def __init__(
+        self, encoding: HarmonyEncoding, stop: Sequence[str] = (), tools: Collection[str] = ()
+    ) -> None:
+        """`tools` are the names that may be called."""
         self._encoding = encoding
+        self._tools = tools
         self._state = State.HEADER
         #: The prompt has said who speaks; later headers must.
         self._spoken_for = True
         self._header: list[int] = []
-        self._channel: Channel = "analysis"
+        self._place = THOUGHT
+        self._arguments = ""
+        self._called = False
         self._message: MessageText | None = None
         self._final = TextCut(stop)
         self._tokens = 0
@@ -138,6 +143,10 @@ class HarmonyChatStream(Stream):
     @property
     def complete(self) -> bool:
         return self._state is State.OVER
+
+    @property
+    def called(self) -> bool:
+        return self._called
 
     def feed(self, ids: Sequence[int], _text: str) -> list[Piece]:
         for token in ids:
@@ -176,19 +185,19 @@ class HarmonyChatStream(Stream):
 
     def _open(self, _token: int) -> None:
         header = self._header_text()
-        if self._is_other_role(header):
+        if not self._spoken_for and is_other_role(header):
             self._state = State.OVER
             return
-        names = set(_CHANNEL.findall(header))
-        # A header that names several channels, none, or an unknown one is not to be trusted.
-        self._enter(_CHANNELS.get(names.pop(), "analysis") if len(names) == 1 else "analysis")
+        self._enter(read_header(header, self._tools))
 
     def _open_headless(self) -> None:
-        """A header that never came to its `<|message|>`: what follows the channel is the text."""
+        """A header that never came to its `<|message|>`."""
         header = self._header_text()
-        found = None if self._is_other_role(header) else _CHANNEL.search(header)
-        self._enter(_CHANNELS.get(found[1], "analysis") if found else "analysis")
-        text = header[found.end() :] if found else header
+        if not self._spoken_for and is_other_role(header):
+            self._enter(THOUGHT)
+            return
+        place, text = read_unfinished(header)
+        self._enter(place)
         if "<|" not in text:
             self._emit(text.lstrip())
 
@@ -198,8 +207,9 @@ class HarmonyChatStream(Stream):
 
     def _close(self, _token: int) -> None:
         self._end_text()
-        # Nothing that belongs to the answer comes after its final message.
-        self._state = State.OVER if self._channel == "final" else State.BETWEEN
+        # Nothing that belongs to the answer comes after its final message or its call.
+        whole = self._place.channel == "final" or self._place.tool
+        self._state = State.OVER if whole else State.BETWEEN
         self._header = []
 
     def _close_and_begin(self, token: int) -> None:
@@ -227,36 +237,42 @@ class HarmonyChatStream(Stream):
 
     # --- text ----------------------------------------------------------------------------
 
-    def _enter(self, channel: Channel) -> None:
-        self._channel, self._state = channel, State.CONTENT
-        self._message = MessageText(self._encoding, channel)
+    def _enter(self, place: Header) -> None:
+        self._place, self._state = place, State.CONTENT
+        self._message = MessageText(self._encoding, place.channel)
 
     def _emit(self, text: str) -> None:
-        if self._channel == "final":
+        if self._place.tool:
+            self._arguments += text
+        if self._place.channel == "final":
             text = self._final.feed(text)
             if self._final.met:
                 self._state = State.OVER
         self._piece(text)
 
     def _end_text(self) -> None:
-        if self._state is State.CONTENT and self._channel == "final":
+        if self._state is not State.CONTENT:
+            return
+        if self._place.channel == "final":
             self._piece(self._final.finish())
+        self._called = bool(self._place.tool) and _is_object(self._arguments)
 
     def _piece(self, text: str) -> None:
         if text:
-            self._pieces.append(Piece(channel=self._channel, text=text, tokens=self._tokens))
+            place = self._place
+            self._pieces.append(
+                Piece(channel=place.channel, text=text, tokens=self._tokens, tool=place.tool)
+            )
             self._tokens = 0
 
     def _taken(self) -> list[Piece]:
         """The pieces so far, neighbours of one channel joined."""
         joined: list[Piece] = []
         for piece in self._pieces:
-            if joined and joined[-1].channel == piece.channel:
+            if joined and (joined[-1].channel, joined[-1].tool) == (piece.channel, piece.tool):
                 last = joined.pop()
-                piece = Piece(
-                    channel=piece.channel,
-                    text=last.text + piece.text,
-                    tokens=last.tokens + piece.tokens,
+                piece = replace(
+                    piece, text=last.text + piece.text, tokens=last.tokens + piece.tokens
                 )
             joined.append(piece)
         self._pieces = []
@@ -266,8 +282,12 @@ class HarmonyChatStream(Stream):
         header: str = self._encoding.decode(self._header)
         return header
 
-    def _is_other_role(self, header: str) -> bool:
-        return not self._spoken_for and header.lstrip().startswith(_OTHER_ROLES)
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
 
 
 class HarmonyInfillStream(Stream):

@@ -35,7 +35,7 @@ class ModelSpec:
     #: Megabytes of host memory for prompt caches.
     cache_mb: int = 512
     #: Free-form settings of one engine (the scripted engine's faults, …).
-    options: dict[str, str | int | float | bool] = field(default_factory=dict)
+    options: dict[str, str | int | float | bool | list[str]] = field(default_factory=dict)
 
 
 class Tokenizer(Protocol):
@@ -68,6 +68,11 @@ class Capabilities:
     eos_token: str = ""
     #: Whether jobs may carry a GBNF grammar.
     grammar: bool = False
+    #: What it can't do as it is loaded, and why: one line each, for the owner.
+    limits: tuple[str, ...] = ()
+    #: Whether jobs that run at the same time slow each other down about as much as their number:
+    #: where a step is bound by arithmetic, not by reading the weights.
+    exclusive: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +105,9 @@ class Job:
     affinity: str = ""
     #: Ask for token log-probabilities in `Tokens`.
     logprobs: bool = False
+    #: How many of the prompt's last ids the same job generated before it was preempted: their text
+    #: has been reported.
+    resumed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +133,11 @@ class Tokens:
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """The job ended. `reason` is `cancelled` only after `cancel`."""
+    """The job ended. `reason` is `cancelled` only after `cancel`.
+
+    All tokens that were sampled have been reported, or can be sampled again: a job that goes on
+    with what was reported gives what it would have given.
+    """
 
     job: int
     reason: Literal["stop", "length", "cancelled"]
@@ -134,6 +146,14 @@ class Finished:
     completion_tokens: int
     prefill_ms: float
     decode_ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A prefix that is in a cache, by the affinity of the job that left it."""
+
+    affinity: str
+    tokens: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +197,10 @@ class Engine(ABC):
     @abstractmethod
     def step(self, timeout: float) -> list[EngineEvent]:
         """Work, and return what happened. Waits up to `timeout` seconds when there is nothing."""
+
+    def kept(self) -> list[Kept]:
+        """What of documents and chats is in the caches, the most recently used first."""
+        return []
 
     @abstractmethod
     def wake(self) -> None:

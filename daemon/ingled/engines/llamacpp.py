@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ingle.errors import LoadFailed
+from ingled.models.gguf_file import check_gguf
 
 from .engine import (
     Capabilities,
@@ -28,6 +29,7 @@ from .engine import (
     Failed,
     Finished,
     Job,
+    Kept,
     ModelSpec,
     Prefill,
     ProgressCallback,
@@ -35,6 +37,7 @@ from .engine import (
     Tokens,
 )
 from .llamacpp_http import ServerTokenizer, UnixServer
+from .slots import SlotTable, affinity_of
 
 #: Tokens per prefill call on a CPU. Small: a cancel during prefill waits for one chunk at most,
 #: and on CPUs prefill is hardly faster per token in larger chunks.
@@ -60,6 +63,14 @@ class LlamaCpp(Engine):
         self._events: queue.SimpleQueue[EngineEvent | None] = queue.SimpleQueue()
         self._cancelled: dict[int, threading.Event] = {}
         self._context = 0
+        self._slots = SlotTable(0)
+        #: Whether llama.cpp chooses slots: it keeps what it evicts in host memory, and takes the
+        #: slot with the most in common.
+        self._chooses = True
+        #: Job → its slot, where we chose it.
+        self._slot_of: dict[int, int] = {}
+        #: Job → the slot that it was in, its affinity, tokens that it left there.
+        self._found: dict[int, tuple[int, str, int]] = {}
 
     def load(self, spec: ModelSpec, progress: ProgressCallback) -> Capabilities:
         if spec.path is None:
@@ -72,7 +83,8 @@ class LlamaCpp(Engine):
         self._folder = Path(tempfile.mkdtemp(prefix="ingle-llamacpp-"))
         key = secrets.token_hex(16)
         on_gpu = spec.gpu_layers != 0 and _has_gpu(xllamacpp)
-        params = _params(xllamacpp, spec, on_gpu)
+        windows = check_gguf(spec.path).sliding_window > 0
+        params = _params(xllamacpp, spec, on_gpu, windows)
         address = self._folder / "engine.sock"
         # The server core always listens. A unix socket in a 0700 folder plus a key that nobody
         # is told leaves that door to this process alone.
@@ -90,6 +102,8 @@ class LlamaCpp(Engine):
         facts = self._http.get("/props")
         trained = self._http.get("/v1/models")["data"][0]["meta"]["n_ctx_train"]
         self._context = min(facts["default_generation_settings"]["n_ctx"], trained)
+        self._slots = SlotTable(facts["total_slots"])
+        self._chooses = params.cache_ram_mib != 0
         return Capabilities(
             context=self._context,
             slots=facts["total_slots"],
@@ -98,6 +112,7 @@ class LlamaCpp(Engine):
             bos_token=facts.get("bos_token", ""),
             eos_token=facts.get("eos_token", ""),
             grammar=True,
+            exclusive=not on_gpu,
         )
 
     @property
@@ -107,9 +122,15 @@ class LlamaCpp(Engine):
         return self._tokenizer
 
     def submit(self, job: Job) -> None:
+        slot = None
+        if not self._chooses:
+            slot = self._slot_of[job.id] = self._slots.take(affinity_of(job))
         self._cancelled[job.id] = threading.Event()
         threading.Thread(
-            target=self._run, args=(job, self._cancelled[job.id]), name=f"job-{job.id}", daemon=True
+            target=self._run,
+            args=(job, slot, self._cancelled[job.id]),
+            name=f"job-{job.id}",
+            daemon=True,
         ).start()
 
     def cancel(self, job: int) -> None:
@@ -129,7 +150,11 @@ class LlamaCpp(Engine):
         for event in events:
             if isinstance(event, Finished | Failed):
                 self._cancelled.pop(event.job, None)
+                self._leave_slot(event.job)
         return events
+
+    def kept(self) -> list[Kept]:
+        return self._slots.kept()
 
     def wake(self) -> None:
         self._events.put(_WAKE)
@@ -141,9 +166,17 @@ class LlamaCpp(Engine):
             shutil.rmtree(self._folder, ignore_errors=True)
         # The server object is left to the end of the process: destroying it can hang.
 
+    def _leave_slot(self, job: int) -> None:
+        found = self._found.pop(job, None)
+        if found is not None:
+            self._slots.enter(*found)
+        slot = self._slot_of.pop(job, None)
+        if slot is not None:
+            self._slots.leave(slot)
+
     # --- one job, in its own thread ------------------------------------------------------
 
-    def _run(self, job: Job, cancelled: threading.Event) -> None:
+    def _run(self, job: Job, slot: int | None, cancelled: threading.Event) -> None:
         reader = ChunkReader(job, cancelled, self._retokenize)
 
         def on_chunk(chunk: dict[str, Any]) -> bool:
@@ -152,8 +185,10 @@ class LlamaCpp(Engine):
             return reader.stopped
 
         try:
-            self._server.handle_completions(_request(job), on_chunk)
+            self._server.handle_completions(_request(job, slot), on_chunk)
             last = reader.end()
+            if reader.slot is not None:
+                self._found[job.id] = (reader.slot, affinity_of(job), reader.held)
         # Whatever llama.cpp throws ends this job only.
         except Exception as error:
             last = Failed(job=job.id, code="internal", message=f"llama.cpp: {type(error).__name__}")
@@ -180,6 +215,9 @@ class ChunkReader:
         self._timings: dict[str, Any] = {}
         #: True once the generation is to be stopped.
         self.stopped = False
+        #: The slot it is in, once that is known, and how many of its tokens are there.
+        self.slot: int | None = None
+        self.held = 0
 
     def read(self, chunk: dict[str, Any]) -> list[EngineEvent]:
         """Events of one chunk."""
@@ -188,6 +226,7 @@ class ChunkReader:
             return []
         detail = chunk["__verbose"]
         self._timings = detail.get("timings", self._timings)
+        self.slot = detail.get("id_slot", self.slot)
         if self._cancelled.is_set():
             self._reason, self.stopped = "cancelled", True
             return []
@@ -221,6 +260,7 @@ class ChunkReader:
     def _prefill(self, progress: dict[str, int] | None) -> list[EngineEvent]:
         if not progress:
             return []
+        self.held = progress["processed"]
         return [
             Prefill(
                 job=self._job.id,
@@ -234,6 +274,7 @@ class ChunkReader:
         ids = list(detail["tokens"])
         missing = predicted - self._predicted - len(ids)
         self._predicted = predicted
+        self.held = len(self._job.prompt) + predicted
         if missing > 0:
             # llama.cpp holds back tokens that end inside a UTF-8 character and then reports only
             # the last one's id; the text is whole, so the ids are found again from it.
@@ -245,8 +286,11 @@ class ChunkReader:
         return [Tokens(job=self._job.id, ids=ids, text=text, logprobs=logprobs)]
 
 
-def _request(job: Job) -> dict[str, Any]:
-    """A job → llama.cpp's completion request. Every field here is ours: no client text but ids."""
+def _request(job: Job, slot: int | None) -> dict[str, Any]:
+    """A job → llama.cpp's completion request. Every field here is ours: no client text but ids.
+
+    `slot` None lets llama.cpp choose.
+    """
     sampling = job.sampling
     request: dict[str, Any] = {
         "prompt": job.prompt,
@@ -264,6 +308,8 @@ def _request(job: Job) -> dict[str, Any]:
         "seed": RANDOM_SEED if sampling.seed is None else sampling.seed,
         "samplers": ["top_k", "top_p", "min_p", "temperature"],
     }
+    if slot is not None:
+        request["id_slot"] = slot
     if job.stop_texts:
         request["stop"] = job.stop_texts
     if job.grammar:
@@ -286,8 +332,11 @@ def _failure(job: Job, error: dict[str, Any]) -> Failed:
     return Failed(job=job.id, code="internal", message="llama.cpp refused the job")
 
 
-def _params(xllamacpp: Any, spec: ModelSpec, on_gpu: bool) -> Any:
-    """The configuration that measured best for one user, several slots, and fast cancels."""
+def _params(xllamacpp: Any, spec: ModelSpec, on_gpu: bool, windows: bool) -> Any:
+    """The configuration that measured best for one user, several slots, and fast cancels.
+
+    `windows`: whether the model has layers with sliding windows.
+    """
     cores = _cores()
     params = xllamacpp.CommonParams()
     params.model.path = str(spec.path)
@@ -295,7 +344,9 @@ def _params(xllamacpp: Any, spec: ModelSpec, on_gpu: bool) -> Any:
     params.n_ctx = spec.slots * spec.context
     params.kv_unified = False
     params.cache_idle_slots = False
-    params.cache_ram_mib = spec.cache_mb
+    # llama.cpp gives wrong answers after it took the prompts of a model with sliding windows back
+    # from host memory, while `swa_full` keeps the whole window cache, as fast typing needs it.
+    params.cache_ram_mib = 0 if windows else spec.cache_mb
     params.slot_prompt_similarity = 0.1
     params.swa_full = True
     params.n_threads_http = 2

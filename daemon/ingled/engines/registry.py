@@ -9,6 +9,7 @@ from ingle.errors import LoadFailed
 from .engine import Engine
 
 _ENGINES = {
+    "exllamav2": ("exllamav2.engine", "ExLlamaV2Engine", "exllamav2", "pip install 'ingle[rtx]'"),
     "llamacpp": ("llamacpp", "LlamaCpp", "xllamacpp", "pip install 'ingle[cpu]'"),
     "scripted": ("scripted", "Scripted", None, ""),
 }

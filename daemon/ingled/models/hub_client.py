@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import Any
 
 from ingle.errors import StoreError
+from ingle.version import __version__
 
 from .catalog import is_safe_path
 
@@ -48,8 +49,10 @@ class HubClient:
     """One repository. `HF_ENDPOINT`, `HF_TOKEN` and the library's other settings count."""
 
     def __init__(self, repo: str) -> None:
-        # No user statistics; before the import, because the library reads it only then.
+        # No user statistics; before the import, because the library reads it only then. Who
+        # imported it earlier would have versions of other packages in the user agent.
         os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+        agent = {"user-agent": f"ingle/{__version__}"}
         try:
             hub: Any = import_module("huggingface_hub")
             utils: Any = import_module("huggingface_hub.utils")
@@ -62,13 +65,11 @@ class HubClient:
         self.endpoint = (os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
         # httpx or httpx2, by the library's version: both call their root error so.
         self._http_error: type[BaseException] = self._errors.HfHubHTTPError.__mro__[1]
-        self._api = hub.HfApi(endpoint=self.endpoint, library_name="ingle")
+        self._api = hub.HfApi(endpoint=self.endpoint, headers=agent)
         self._file_url = hub.hf_hub_url
         self._session = utils.get_session()
         # Compressed bytes could be neither counted nor resumed.
-        self._headers = utils.build_hf_headers(library_name="ingle") | {
-            "Accept-Encoding": "identity"
-        }
+        self._headers = utils.build_hf_headers(headers=agent) | {"Accept-Encoding": "identity"}
 
     def files(self, revision: str, patterns: list[str]) -> tuple[str, list[RemoteFile]]:
         """The commit that `revision` is now, and the files there that the patterns choose.

@@ -1,7 +1,8 @@
 """A cheap structural check of a folder with a safetensors model.
 
 Reads headers and the index only: every file the index names is there and as long as its header
-says. It neither loads tensors nor judges whether an engine supports the model.
+says. It tells names, types and shapes of tensors, but neither loads them nor judges whether an
+engine supports the model.
 
 Format: https://github.com/huggingface/safetensors#format (8 bytes of little-endian header length,
 a JSON header, then the data that `data_offsets` point into).
@@ -18,6 +19,7 @@ from ingle.errors import ModelInvalid, ModelNotFound
 
 from .catalog import is_safe_path
 from .transfer import size_text
+from .weights import TensorInfo
 
 CONFIG_NAME = "config.json"
 INDEX_NAME = "model.safetensors.index.json"
@@ -61,7 +63,37 @@ def _weights(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(named)]
 
 
+def tensors_on_disk(folder: Path) -> dict[str, TensorInfo]:
+    """Every tensor of a model's folder, after the checks of `check_safetensors`."""
+    found: dict[str, TensorInfo] = {}
+    for file in check_safetensors(folder):
+        for name, entry in _read_header(file)[1].items():
+            try:
+                shape = tuple(int(size) for size in entry["shape"])
+                found[name] = TensorInfo(str(entry["dtype"]), shape)
+            except (LookupError, TypeError, ValueError) as error:
+                raise _damaged(file) from error
+            if any(size < 0 for size in shape):
+                raise _damaged(file)
+    return found
+
+
 def _check_file(path: Path) -> None:
+    size = path.stat().st_size
+    length, tensors = _read_header(path)
+    try:
+        data = max((int(tensor["data_offsets"][1]) for tensor in tensors.values()), default=0)
+    except (LookupError, TypeError, ValueError) as error:
+        raise _damaged(path) from error
+    if size != 8 + length + data:
+        raise ModelInvalid(
+            f"{path} is truncated or damaged: it has {size_text(size)}, its header asks for "
+            f"{size_text(8 + length + data)}: download it again"
+        )
+
+
+def _read_header(path: Path) -> tuple[int, dict[str, dict[str, Any]]]:
+    """Bytes of the header, and tensor name → its entry."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -70,12 +102,11 @@ def _check_file(path: Path) -> None:
         header = file.read(length)
     try:
         tensors = msgspec.json.decode(header, type=dict[str, dict[str, Any]])
-        tensors.pop("__metadata__", None)
-        data = max((int(tensor["data_offsets"][1]) for tensor in tensors.values()), default=0)
-    except (msgspec.DecodeError, UnicodeDecodeError, LookupError, TypeError, ValueError) as error:
-        raise ModelInvalid(f"{path} has a damaged header: download it again") from error
-    if size != 8 + length + data:
-        raise ModelInvalid(
-            f"{path} is truncated or damaged: it has {size_text(size)}, its header asks for "
-            f"{size_text(8 + length + data)}: download it again"
-        )
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _damaged(path) from error
+    tensors.pop("__metadata__", None)
+    return length, tensors
+
+
+def _damaged(path: Path) -> ModelInvalid:
+    return ModelInvalid(f"{path} has a damaged header: download it again")

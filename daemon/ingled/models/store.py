@@ -19,10 +19,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from ingle.errors import ModelInvalid, ModelNotFound, StoreError
+from ingle.file_lock import file_lock
 from ingle.messages import ModelInfo
 from ingle.paths import data_dir
 from ingled.engines.registry import missing
-from ingled.file_lock import file_lock
 
 from .catalog import Catalog, CatalogEntry, PypiSource, builtin_catalog, suggestion
 from .gguf_file import check_gguf_model
@@ -43,14 +43,9 @@ _Infos = list[ModelInfo]
 
 def engine_for(model_format: str) -> tuple[str, str]:
     """The engine that runs a format on this machine, or "" and what is missing."""
-    if model_format == "safetensors":
-        return "", "needs the exllamav2 engine, which comes in a later version of ingle"
-    remedy = missing("llamacpp")
-    return (
-        ("", f"the engine llamacpp is not installed: run `{remedy}`")
-        if remedy
-        else ("llamacpp", "")
-    )
+    engine = "exllamav2" if model_format == "safetensors" else "llamacpp"
+    remedy = missing(engine)
+    return ("", f"the engine {engine} is not installed: run `{remedy}`") if remedy else (engine, "")
 
 
 def _silent(_: PullProgress) -> None:

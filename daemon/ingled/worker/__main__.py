@@ -36,7 +36,9 @@ from .wire import (
     Loading,
     LoadModel,
     LoadRefused,
+    Pause,
     Quit,
+    Resume,
     Run,
     WorkerLog,
     for_worker,
@@ -118,6 +120,8 @@ class EngineThread(threading.Thread):
                 device=able.device,
                 dialect=dialect.name,
                 memory_bytes=resident_bytes(),
+                limits=list(able.limits),
+                exclusive=able.exclusive,
             )
         )
         return Runner(engine, dialect, able.context, self._send)
@@ -128,6 +132,10 @@ class EngineThread(threading.Thread):
                 match self._commands.get_nowait():
                     case Run() as run:
                         runner.run(run)
+                    case Pause(job=job):
+                        runner.pause(job)
+                    case Resume(job=job, report=report):
+                        runner.resume(job, report=report)
                     case Halt(job=job):
                         runner.halt(job)
                     case Configure() as wanted:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from typing import get_args
 
+from msgspec import field
+
 from ingle import codec
 from ingle.messages import (
+    CachedPrefix,
     Channel,
     Chat,
     FinishReason,
@@ -33,7 +36,7 @@ class LoadModel(Message, tag="load_model", kw_only=True, frozen=True):
     threads: int
     gpu_layers: int
     cache_mb: int
-    options: dict[str, str | int | float | bool]
+    options: dict[str, str | int | float | bool | list[str]]
 
 
 class Configure(Message, tag="configure", kw_only=True, frozen=True):
@@ -55,10 +58,25 @@ class Run(Message, tag="run", kw_only=True, frozen=True):
     client: str
     #: Milliseconds left until the request's deadline; None for none.
     remaining_ms: float | None = None
+    #: Whether to tell of steps that have nothing to show.
+    report: bool = False
+
+
+class Pause(Message, tag="pause", kw_only=True, frozen=True):
+    """Stop a job and keep what it has; `JobPaused` follows, unless it was done by then."""
+
+    job: int
+
+
+class Resume(Message, tag="resume", kw_only=True, frozen=True):
+    """Go on with a paused job."""
+
+    job: int
+    report: bool = False
 
 
 class Halt(Message, tag="halt", kw_only=True, frozen=True):
-    """Stop a job; its `JobDone` follows."""
+    """End a job, running or paused; its `JobDone` follows."""
 
     job: int
 
@@ -85,6 +103,8 @@ class Loaded(Message, tag="loaded", kw_only=True, frozen=True):
     device: str
     dialect: str
     memory_bytes: int
+    limits: list[str]
+    exclusive: bool
 
 
 class LoadRefused(Message, tag="load_refused", kw_only=True, frozen=True):
@@ -102,12 +122,19 @@ class JobPrefill(Message, tag="job_prefill", kw_only=True, frozen=True):
 
 
 class JobPiece(Message, tag="job_piece", kw_only=True, frozen=True):
-    """Text for the client."""
+    """Text for the client; empty only for jobs that report every step."""
 
     job: int
     channel: Channel
     text: str
     tokens: int
+    tool: str
+
+
+class JobPaused(Message, tag="job_paused", kw_only=True, frozen=True):
+    """The job has stopped; the worker keeps its tokens."""
+
+    job: int
 
 
 class JobDone(Message, tag="job_done", kw_only=True, frozen=True):
@@ -121,6 +148,7 @@ class JobDone(Message, tag="job_done", kw_only=True, frozen=True):
     memory_bytes: int = 0
     prefill_tokens_per_second: float = 0.0
     decode_tokens_per_second: float = 0.0
+    cached: list[CachedPrefix] = field(default_factory=list)
 
 
 class JobFailed(Message, tag="job_failed", kw_only=True, frozen=True):
@@ -138,9 +166,17 @@ class WorkerLog(Message, tag="worker_log", kw_only=True, frozen=True):
     text: str
 
 
-ToWorker = LoadModel | Configure | Run | Halt | Quit
+ToWorker = LoadModel | Configure | Run | Pause | Resume | Halt | Quit
 FromWorker = (
-    Loading | Loaded | LoadRefused | JobPrefill | JobPiece | JobDone | JobFailed | WorkerLog
+    Loading
+    | Loaded
+    | LoadRefused
+    | JobPrefill
+    | JobPiece
+    | JobPaused
+    | JobDone
+    | JobFailed
+    | WorkerLog
 )
 
 _TO_WORKER: dict[str, type[Message]] = {
