@@ -30,7 +30,11 @@ async def complete(file: Path) -> str:
                     )
                 ),
                 root_uri=file.parent.as_uri(),
-                initialization_options={"minConfidence": 0.0, "deadlineMs": 30_000},
+                initialization_options={
+                    "minConfidence": 0.0,
+                    "deadlineMs": 30_000,
+                    "candidates": 1,
+                },
             )
         )
         client.initialized(types.InitializedParams())

@@ -1,61 +1,106 @@
-"""One completion at a cursor: from an editor's position to a text to insert.
+"""One completion at a cursor: from an editor's position to texts to insert.
 
-Owns the order of things: what makes a request not worth sending, the pause for typing, what is
-sent, and which answers come too late. Knows nothing of LSP's types and nothing of sockets.
+Owns the order of things: what makes a request not worth sending, what is known already, the pause
+for typing, how many candidates there are, and which answers come too late. Knows nothing of LSP's
+types and nothing of sockets.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from dataclasses import dataclass, replace
 
-from ingle.errors import (
-    Busy,
-    ConnectionFailed,
-    DeadlineExceeded,
-    HelloRequired,
-    IngleError,
-    ShuttingDown,
-    WorkerDied,
-)
 from ingle.results import Completion
 
 from .connection import DaemonConnection
+from .debounce import Debounce
 from .documents import Document, Documents, Place
+from .folders import is_inside
+from .infilling import SUFFIX_CHARACTERS, Infilling
 from .postprocess import Cursor, polished, wants_block
 from .privacy import Privacy, is_secret_text
+from .riding import agrees
 from .settings import Settings
+from .syntax import kind_at
+from .typed_through import Spot, TypedThrough
 
 log = logging.getLogger(__name__)
 
 #: Characters that go to the model. The daemon takes what it can afford, from the cursor outwards.
 PREFIX_CHARACTERS = 32_000
-SUFFIX_CHARACTERS = 4_000
 #: Characters after the cursor that a completion is compared with.
 LOOK_AHEAD_CHARACTERS = 32_000
-#: Longest text of a protocol name (path, language, document).
-MAX_NAME = 4096
-#: Seconds past the daemon's own deadline after which an answer is not waited for.
-PATIENCE = 1.0
+#: Characters after a place in which is looked for what was typed there since.
+RIDING_CHARACTERS = 400
+#: Seconds from a cancelled request to the next one, besides its pause for typing.
+GRACE = 0.1
+#: Milliseconds that the next suggestion may take which nobody waits for.
+AHEAD_DEADLINE_MS = 15_000
 
-#: What passes by itself and needs no word.
-_PASSING = (Busy, DeadlineExceeded, ShuttingDown, WorkerDied)
+
+@dataclass(frozen=True)
+class Selected:
+    """The entry that is selected in the editor's completion menu, and from where it replaces."""
+
+    start_line: int
+    start_units: int
+    end_line: int
+    end_units: int
+    text: str
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """Text to insert at a place of a document."""
+    """Texts for a place of a document, the best first; each replaces what is from `start` on."""
 
     document: Document
+    start: Place
     place: Place
-    text: str
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Question:
+    """A request that is worth an answer, and its document as it was then."""
+
+    document: Document
+    revision: int
+    spot: Spot
+    settings: Settings
+    invoked: bool
+    block: bool
+
+    @property
+    def candidates(self) -> int:
+        """How many texts are wanted."""
+        return self.settings.candidates if self.invoked else 1
+
+    def is_same(self, other: _Question) -> bool:
+        """Whether nothing was typed or moved between the two."""
+        return (
+            self.document is other.document
+            and (self.revision, self.spot.place) == (other.revision, other.spot.place)
+            and self.settings == other.settings
+        )
+
+
+@dataclass(frozen=True)
+class _Further:
+    """Further candidates that are being computed although nobody waits for them yet."""
+
+    question: _Question
+    task: asyncio.Task[None]
 
 
 class InlineCompletion:
-    """Answers completion requests; the newest of each document counts."""
+    """Answers completion requests; the newest of each document counts.
+
+    `first_at_once`: the editor asks again for further candidates, so that the first one need not
+    wait for them.
+    """
 
     def __init__(
         self,
@@ -64,125 +109,228 @@ class InlineCompletion:
         connection: DaemonConnection,
         privacy: Privacy,
         settings: Callable[[], Settings],
+        is_paused: Callable[[], bool],
+        first_at_once: Callable[[], bool],
         tell: Callable[[str], None],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._documents = documents
-        self._connection = connection
         self._privacy = privacy
         self._settings = settings
-        self._tell = tell
+        self._is_paused = is_paused
+        self._first_at_once = first_at_once
         self._sleep = sleep
+        self._clock = clock
+        self._debounce = Debounce()
+        self._infilling = Infilling(
+            connection=connection, tell=tell, debounce=self._debounce, clock=clock
+        )
+        self._known = TypedThrough()
         self._newest: dict[str, object] = {}
-        self._told: set[str] = set()
+        self._further: dict[str, _Further] = {}
+        self._ahead: set[asyncio.Task[None]] = set()
 
-    async def suggest(self, uri: str, line: int, units: int, *, invoked: bool) -> Suggestion | None:
-        """The completion at a position, or None: nothing to say, not allowed, or too late.
+    async def suggest(
+        self, uri: str, line: int, units: int, *, invoked: bool, selected: Selected | None = None
+    ) -> Suggestion | None:
+        """What to insert at a position, or None: nothing to say, not allowed, or too late.
 
-        `invoked`: the user asked by a key, so there is no pause for typing. Raises only
-        `asyncio.CancelledError`, which cancels the request in the daemon, too.
+        `invoked`: the user asked by a key, so there is no pause for typing, and there are several
+        candidates. Raises only `asyncio.CancelledError`, which cancels the request in the daemon.
         """
         document = self._documents.get(uri)
         settings = self._settings()
-        if document is None or not settings.enabled:
+        if document is None or not settings.enabled or self._is_paused():
             return None
         place = document.locate(line, units)
         if place is None:
             log.info("a position outside of its document was asked for")
             return None
+        start, promised = place, ""
+        if selected is not None:
+            # The text before the cursor that it replaces is the beginning of what it inserts.
+            found = _start_of(document, place, selected)
+            if found is None:
+                return None
+            start, promised = found, selected.text[place.column - found.column :]
+        question = _question(document, place, settings, promised, invoked=invoked)
+        if question is None:
+            return None
         ticket = self._newest[uri] = object()
         try:
-            return await self._suggest(document, place, settings, ticket, invoked=invoked)
+            texts = await self._texts(question, ticket)
         finally:
             if self._newest.get(uri) is ticket:
                 del self._newest[uri]
+        before = selected.text if selected is not None else ""
+        whole = tuple(before + text for text in texts)
+        return Suggestion(document, start, place, whole) if whole else None
 
-    async def _suggest(
-        self,
-        document: Document,
-        place: Place,
-        settings: Settings,
-        ticket: object,
-        *,
-        invoked: bool,
-    ) -> Suggestion | None:
-        revision = document.revision
+    def model_changed(self) -> None:
+        """Another model has other suggestions."""
+        self._known = TypedThrough()
+
+    def document_closed(self, uri: str) -> None:
+        """Forget what is known of a document."""
+        self._known.forget(uri)
+        self._stop_further(uri)
+
+    # --- the order of things ---------------------------------------------------------------
+
+    async def _texts(self, question: _Question, ticket: object) -> tuple[str, ...]:
+        uri = question.spot.uri
+        further = self._further.get(uri)
+        if further is not None and not further.question.is_same(question):
+            self._stop_further(uri)
+        elif further is not None and question.candidates > 1:
+            # Not awaited: its end, whatever it is, is not this request's.
+            await asyncio.wait([further.task])
 
         def is_current() -> bool:
-            return (
-                self._newest.get(document.uri) is ticket
-                and self._documents.get(document.uri) is document
-                and document.revision == revision
+            return self._newest.get(uri) is ticket and self._is_unchanged(question)
+
+        known = self._known.find(question.spot, question.settings)
+        texts = known.texts if known is not None else ()
+        if known is not None and (known.complete or question.candidates == 1):
+            return texts if _is_wanted(question) else ()
+        if not question.invoked:
+            await self._pause(question.settings)
+        if not is_current() or not _is_wanted(question):
+            return ()
+        if await self._privacy.is_private(uri) or not is_current():
+            return ()
+        begun = self._clock()
+        if not texts:
+            completion = await self._infilling.ask(
+                *_asked(question),
+                block=question.block,
+                goes_on=lambda text: self._goes_on(question, text),
+                # The next request comes after its own pause.
+                grace=self._pause_s(question.settings) + GRACE,
             )
+            if completion is None or not is_current():
+                return ()
+            texts = _shown(question, completion)
+            self._known.remember(question.spot, texts, question.settings, complete=False)
+            if question.candidates == 1:
+                self._look_ahead(question, texts)
+                return texts
+            if texts and self._first_at_once():
+                task = asyncio.create_task(self._add(question, texts))
+                self._further[uri] = _Further(question, task)
+                return texts
+        deadline = begun + question.settings.deadline_ms / 1000
+        texts = await self._with_further(question, texts, is_current, deadline)
+        return texts if is_current() else ()
 
-        cursor = _cursor(document, place, settings, invoked=invoked)
-        if cursor is None:
-            return None
-        if not invoked and settings.debounce_ms:
-            await self._sleep(settings.debounce_ms / 1000)
-        if not is_current() or await self._privacy.is_private(document.uri) or not is_current():
-            return None
-        block = wants_block(cursor, settings.multiline, invoked=invoked)
-        completion = await self._infill(document, cursor, settings, block=block)
-        if completion is None or not is_current():
-            return None
-        if completion.confidence is not None and completion.confidence < settings.min_confidence:
-            return None
-        unfinished = completion.finish in ("length", "deadline")
-        text = polished(completion.text, cursor, block=block, unfinished=unfinished)
-        return Suggestion(document, place, text) if text else None
+    async def _pause(self, settings: Settings) -> None:
+        pause = self._pause_s(settings)
+        if pause:
+            await self._sleep(pause)
 
-    async def _infill(
-        self, document: Document, cursor: Cursor, settings: Settings, *, block: bool
-    ) -> Completion | None:
-        fields: dict[str, object] = {
-            "path": _shown_path(document.uri),
-            "language": document.language[:MAX_NAME],
-            "document": document.uri[-MAX_NAME:],
-            "multiline": block,
-            "deadline_ms": settings.deadline_ms,
-        }
-        if settings.max_tokens is not None:
-            fields["max_tokens"] = settings.max_tokens
+    def _pause_s(self, settings: Settings) -> float:
+        automatic = settings.debounce_ms == "auto"
+        return self._debounce.pause if automatic else int(settings.debounce_ms) / 1000
+
+    def _goes_on(self, question: _Question, generated: str) -> bool:
+        """Whether a request that was given up is generating what is being typed."""
+        if self._documents.get(question.spot.uri) is not question.document:
+            return False
+        if self._is_unchanged(question):
+            # It was not given up for typing.
+            return False
+        if question.spot.place.line >= question.document.line_count:
+            return False
+        after = _unix(question.document.after(question.spot.place, RIDING_CHARACTERS))
+        return agrees(after, generated, question.spot.cursor.suffix)
+
+    def _is_unchanged(self, question: _Question) -> bool:
+        document = question.document
+        return (
+            self._documents.get(document.uri) is document and document.revision == question.revision
+        )
+
+    # --- the next suggestion ---------------------------------------------------------------
+
+    def _look_ahead(self, question: _Question, texts: tuple[str, ...]) -> None:
+        """Compute what comes after a suggestion while it is being read, if nothing else is."""
+        if question.settings.prefetch and texts:
+            task = asyncio.create_task(self._prefetch(_accepted(question, texts[0])))
+            self._ahead.add(task)
+            task.add_done_callback(self._ahead.discard)
+
+    async def _prefetch(self, question: _Question) -> None:
+        completion = await self._infilling.ask(
+            *_asked(question),
+            block=question.block,
+            deadline_ms=AHEAD_DEADLINE_MS,
+            in_background=True,
+        )
+        if completion is not None and self._documents.get(question.spot.uri):
+            texts = _shown(question, completion)
+            self._known.remember(question.spot, texts, question.settings, complete=False)
+
+    # --- further candidates ----------------------------------------------------------------
+
+    async def _with_further(
+        self,
+        question: _Question,
+        texts: tuple[str, ...],
+        is_current: Callable[[], bool],
+        deadline: float | None,
+    ) -> tuple[str, ...]:
+        """Add sampled candidates that differ, one after the other: each finds its prompt computed.
+
+        `deadline` is a time of the clock; None: in the background, with all the time there is.
+        """
+        for candidate in range(1, question.candidates):
+            left = None if deadline is None else round((deadline - self._clock()) * 1000)
+            if not is_current() or (left is not None and left < 1):
+                return texts
+            completion = await self._infilling.ask(
+                *_asked(question),
+                block=question.block,
+                candidate=candidate,
+                deadline_ms=left,
+                in_background=deadline is None,
+            )
+            if completion is None:
+                return texts
+            texts = tuple(dict.fromkeys(texts + _shown(question, completion)))
+            self._known.remember(question.spot, texts, question.settings, complete=False)
+        self._known.remember(question.spot, texts, question.settings, complete=True)
+        return texts
+
+    async def _add(self, question: _Question, texts: tuple[str, ...]) -> None:
         try:
-            async with asyncio.timeout(settings.deadline_ms / 1000 + PATIENCE):
-                # A daemon that was restarted since the last key is worth a second try.
-                for _attempt in range(2):
-                    client = await self._connection.client()
-                    if client is None:
-                        return None
-                    try:
-                        completion = await client.infill(
-                            cursor.prefix, cursor.suffix[:SUFFIX_CHARACTERS], **fields
-                        )
-                    except (ConnectionFailed, HelloRequired):
-                        self._connection.lost(client)
-                    else:
-                        self._told.clear()
-                        return _usable(completion)
-        except TimeoutError:
-            log.info("the daemon gave no completion in time")
-        except IngleError as error:
-            self._report(error)
-        return None
+            await self._with_further(question, texts, lambda: self._is_unchanged(question), None)
+        except Exception:
+            log.exception("further candidates failed")
+        finally:
+            further = self._further.get(question.spot.uri)
+            if further is not None and further.question is question:
+                del self._further[question.spot.uri]
 
-    def _report(self, error: IngleError) -> None:
-        """Tell the user once what only the user can mend: no model, a failed load."""
-        if isinstance(error, _PASSING) or str(error) in self._told:
-            return
-        self._told.add(str(error))
-        log.warning("no completion: %s", error)
-        self._tell(str(error))
+    def _stop_further(self, uri: str) -> None:
+        further = self._further.pop(uri, None)
+        if further is not None:
+            further.task.cancel()
 
 
-def _cursor(
-    document: Document, place: Place, settings: Settings, *, invoked: bool
-) -> Cursor | None:
-    """What stands around the cursor; None where a completion is not wanted or not allowed."""
+def _question(
+    document: Document, place: Place, settings: Settings, promised: str, *, invoked: bool
+) -> _Question | None:
+    """What is asked at a place, or None where a completion is not wanted or not allowed.
+
+    `promised`: text that will stand before the cursor.
+    """
     if document.language in settings.disabled_languages or document.is_huge or document.is_binary:
         return None
+    if is_inside(document.uri, settings.disabled_folders):
+        return None
     cursor = Cursor(
-        prefix=_unix(document.before(place, PREFIX_CHARACTERS)),
+        prefix=_unix(document.before(place, PREFIX_CHARACTERS)) + promised,
         suffix=_unix(document.after(place, LOOK_AHEAD_CHARACTERS)),
     )
     sent = cursor.prefix + cursor.suffix[:SUFFIX_CHARACTERS]
@@ -190,7 +338,65 @@ def _cursor(
         return None
     if not invoked and _is_inside_word(cursor):
         return None
-    return cursor
+    return _Question(
+        document=document,
+        revision=document.revision,
+        spot=Spot(document.uri, Place(place.line, place.column + len(promised)), cursor),
+        settings=settings,
+        invoked=invoked,
+        block=wants_block(cursor, settings.multiline, invoked=invoked),
+    )
+
+
+def _accepted(question: _Question, text: str) -> _Question:
+    """The question once its answer was accepted."""
+    spot = question.spot
+    lines = text.split("\n")
+    column = len(lines[-1]) + (spot.place.column if len(lines) == 1 else 0)
+    cursor = Cursor(prefix=spot.cursor.prefix + text, suffix=spot.cursor.suffix)
+    return replace(
+        question,
+        spot=Spot(spot.uri, Place(spot.place.line + len(lines) - 1, column), cursor),
+        block=wants_block(cursor, question.settings.multiline, invoked=False),
+    )
+
+
+def _start_of(document: Document, place: Place, selected: Selected) -> Place | None:
+    """Where the selected entry's text begins; None if what stands there is not its beginning."""
+    start = document.locate(selected.start_line, selected.start_units)
+    end = document.locate(selected.end_line, selected.end_units)
+    if start is None or end != place or start.line != place.line or start.column > place.column:
+        return None
+    typed = document.before(place, place.column)[start.column :] if place.column else ""
+    is_line = not any(end in selected.text for end in "\r\n")
+    return start if is_line and selected.text.startswith(typed) else None
+
+
+def _shown(question: _Question, completion: Completion) -> tuple[str, ...]:
+    """The part of an answer that is worth showing: one text or none."""
+    confidence = completion.confidence
+    # Who asks by a key gets what there is.
+    is_sure = confidence is None or confidence >= question.settings.min_confidence
+    if not question.invoked and not is_sure:
+        return ()
+    unfinished = completion.finish in ("length", "deadline")
+    text = polished(
+        completion.text, question.spot.cursor, block=question.block, unfinished=unfinished
+    )
+    return (text,) if text else ()
+
+
+def _asked(question: _Question) -> tuple[Document, Cursor, Settings]:
+    return question.document, question.spot.cursor, question.settings
+
+
+def _is_wanted(question: _Question) -> bool:
+    """Whether the user wants suggestions in what the cursor is in: a comment, a string."""
+    settings, cursor = question.settings, question.spot.cursor
+    if settings.in_comments and settings.in_strings:
+        return True
+    kind = kind_at(cursor.prefix, cursor.suffix, question.document.language)
+    return (kind != "comment" or settings.in_comments) and (kind != "string" or settings.in_strings)
 
 
 def _unix(text: str) -> str:
@@ -209,16 +415,3 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _shown_path(uri: str) -> str:
-    """The file's name and folder: a model can use that; the whole path is not its affair."""
-    try:
-        path = unquote(urlsplit(uri).path)
-    except ValueError:
-        return ""
-    return "/".join([part for part in path.split("/") if part][-2:])[:MAX_NAME]
-
-
-def _usable(completion: Completion) -> Completion | None:
-    return None if completion.finish in ("cancelled", "superseded") else completion

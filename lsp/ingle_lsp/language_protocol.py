@@ -8,17 +8,28 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 from pygls.io_ import StdinAsyncReader, run_async
 from pygls.lsp.server import LanguageServer
-from pygls.protocol import LanguageServerProtocol, lsp_method
+from pygls.protocol import (
+    JsonRPCNotification,
+    JsonRPCRequestMessage,
+    LanguageServerProtocol,
+    default_converter,
+    lsp_method,
+)
 
+from . import extension
 from .documents import Documents, Edit
 from .positions import Encoding
+
+if TYPE_CHECKING:
+    from cattrs import Converter
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +50,41 @@ class Unreadable:
     id: int | str | None
 
 
+def converter() -> Converter:
+    """pygls' converter, but parameters of our own methods stay plain JSON, and may be left out.
+
+    pygls makes named tuples of them, with other names for what is no identifier.
+    """
+    made: Converter = default_converter()  # type: ignore[no-untyped-call]
+    for kind in (JsonRPCRequestMessage, JsonRPCNotification):
+        made.register_structure_hook(kind, _plain)
+    return made
+
+
+def _plain(message: dict[str, Any], kind: type[Any]) -> Any:
+    names = [field.name for field in kind.__attrs_attrs__]
+    return kind(**{"params": None} | {name: message[name] for name in names if name in message})
+
+
 class IngleProtocol(LanguageServerProtocol):
     """See the module."""
 
     @property
     def _owner(self) -> HasDocuments:
         return cast(HasDocuments, self._server)
+
+    @lsp_method(types.INITIALIZE)
+    def lsp_initialize(
+        self, params: types.InitializeParams
+    ) -> Generator[Any, Any, types.InitializeResult]:
+        """Answer with the capabilities, ours included."""
+        result = yield from super().lsp_initialize(params)
+        result.capabilities.experimental = extension.answer()
+        commands = result.capabilities.execute_command_provider
+        if commands is not None:
+            # pygls has no way to say that they take a progress token.
+            commands.work_done_progress = True
+        return result
 
     @lsp_method(types.TEXT_DOCUMENT_DID_OPEN)
     def lsp_text_document__did_open(self, params: types.DidOpenTextDocumentParams) -> None:
@@ -53,19 +93,34 @@ class IngleProtocol(LanguageServerProtocol):
         # pygls chose it among these three; it is a string or a member of an enumeration.
         chosen = self.workspace.position_encoding
         encoding = cast(Encoding, str(getattr(chosen, "value", chosen)))
-        self._owner.documents.open(item.uri, item.text, item.language_id, encoding)
+        self._owner.documents.open(item.uri, item.text, item.language_id, encoding, item.version)
 
     @lsp_method(types.TEXT_DOCUMENT_DID_CHANGE)
     def lsp_text_document__did_change(self, params: types.DidChangeTextDocumentParams) -> None:
         """Keep a document in step."""
         edits = [_edit(change) for change in params.content_changes]
-        if not self._owner.documents.change(params.text_document.uri, edits):
+        document = params.text_document
+        if not self._owner.documents.change(document.uri, edits, document.version):
             log.info("a document that is not open was changed")
 
     @lsp_method(types.TEXT_DOCUMENT_DID_CLOSE)
     def lsp_text_document__did_close(self, params: types.DidCloseTextDocumentParams) -> None:
         """Forget a document."""
         self._owner.document_closed(params.text_document.uri)
+
+    @lsp_method(types.WORKSPACE_EXECUTE_COMMAND)
+    async def lsp_workspace__execute_command(  # type: ignore[override]
+        self, params: types.ExecuteCommandParams
+    ) -> Any:
+        """Run a command (see `requests.add_command`) in the request's own task.
+
+        pygls starts a task of its own for it, which `$/cancelRequest` does not reach, and keeps the
+        progress token to itself.
+        """
+        handler = self.fm.commands.get(params.command)
+        if handler is None:
+            raise JsonRpcInvalidParams("there is no such command")
+        return await handler(params)
 
     def structure_message(self, data: dict[str, Any]) -> Any:
         """JSON → typed message. pygls drops a request that it can't read; we answer it."""

@@ -11,6 +11,8 @@ import logging
 import sys
 import traceback
 
+from pygls.exceptions import JsonRpcException
+
 #: Packages whose records are written whole: ours, which take care themselves.
 _OURS = ("ingle_lsp", "ingle")
 
@@ -36,10 +38,17 @@ def _place_of(error: BaseException | None) -> str:
     return type(error).__name__ + where
 
 
+def is_news(record: logging.LogRecord) -> bool:
+    """False for what an editor got as the answer to its request: pygls logs it once more."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, JsonRpcException) or record.name.split(".")[0] in _OURS
+
+
 def configure() -> None:
     """Log warnings to standard error; of pygls, which warns of every late cancel, errors only."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(SafeFormatter())
+    handler.addFilter(is_news)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.captureWarnings(True)
     for name in ("pygls", "lsprotocol", "cattrs"):

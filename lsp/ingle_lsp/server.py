@@ -22,16 +22,22 @@ from pygls.exceptions import FeatureNotificationError, JsonRpcException
 from pygls.lsp.server import LanguageServer
 
 from ingle.async_client import AsyncClient
+from ingle.endpoint import endpoint_file
+from ingle.errors import ConnectionLost, DaemonNotRunning, VersionMismatch
 from ingle.launch import start_daemon
 from ingle.version import __version__
 
-from . import logs
+from . import actions, chat, commit_message, control, explain, extension, logs
 from .connection import DaemonClient, DaemonConnection
-from .documents import Documents, Place
-from .inline_completion import InlineCompletion, Suggestion
-from .language_protocol import IngleProtocol, serve
+from .documents import Document, Documents, Place
+from .extension import Extension
+from .inline_completion import InlineCompletion, Selected, Suggestion
+from .language_protocol import IngleProtocol, converter, serve
+from .pause import Pause
 from .privacy import Privacy
 from .settings import SECTION, Settings, updated
+from .status import message
+from .status_stream import StatusStream
 
 # Not `__name__`: this module also runs as `python -m ingle_lsp.server`.
 log = logging.getLogger("ingle_lsp.server")
@@ -55,17 +61,28 @@ class IngleServer(LanguageServer):
             __version__,
             text_document_sync_kind=types.TextDocumentSyncKind.Incremental,
             protocol_cls=IngleProtocol,
+            converter_factory=converter,
             max_workers=1,
         )
+        #: What the editor announced in `initialize`.
+        self.extension = Extension()
         self.settings = Settings()
         self.documents = Documents()
         self.privacy = Privacy(time.monotonic)
         self.connection = connection(self)
+        self.pause = Pause(time.monotonic)
+        self.status = StatusStream(
+            connection=self.connection,
+            describe=lambda status: message(status, self.settings, paused=self.pause.active),
+            send=lambda parameters: self.protocol.notify("ingle/status", parameters),
+        )
         self.completion = InlineCompletion(
             documents=self.documents,
             connection=self.connection,
             privacy=self.privacy,
             settings=lambda: self.settings,
+            is_paused=lambda: self.pause.active,
+            first_at_once=lambda: self.extension.candidates,
             tell=self.tell,
         )
 
@@ -78,12 +95,14 @@ class IngleServer(LanguageServer):
     def apply_settings(self, given: Any) -> None:
         """Take settings from the editor; what is wrong with them is told in one message."""
         self.settings, problems = updated(self.settings, given)
+        self.status.refresh()
         if problems:
             self.tell("; ".join(problems))
 
     def document_closed(self, uri: str) -> None:
         """Forget a document."""
         self.documents.close(uri)
+        self.completion.document_closed(uri)
         self.privacy.forget(uri)
 
     def report_server_error(self, error: Exception, source: type[Exception]) -> None:
@@ -99,12 +118,25 @@ def create_server(
     server = IngleServer(connection or _connection)
     _add_session_features(server)
     _add_completion_features(server)
+    control.add_features(server)
+    chat.add_features(server)
+    actions.add_features(server)
+    explain.add_features(server)
+    commit_message.add_features(server)
     return server
 
 
 def _connection(server: IngleServer) -> DaemonConnection:
     async def connect() -> DaemonClient:
-        return await AsyncClient.connect(name="ingle-lsp", timeout=CONNECT_TIMEOUT)
+        try:
+            return await AsyncClient.connect(name="ingle-lsp", timeout=CONNECT_TIMEOUT)
+        except DaemonNotRunning as error:
+            raise DaemonNotRunning(server.extension.not_running) from error
+        except ConnectionLost as error:
+            # Bytes of another version are nothing that the client library can talk to.
+            if isinstance(error.__cause__, VersionMismatch):
+                raise VersionMismatch(str(error.__cause__)) from error
+            raise
 
     return DaemonConnection(
         connect=connect,
@@ -112,12 +144,26 @@ def _connection(server: IngleServer) -> DaemonConnection:
         may_start=lambda: server.settings.start_daemon,
         tell=server.tell,
         clock=time.monotonic,
+        look=_endpoint_file_mark,
     )
+
+
+def _endpoint_file_mark() -> object:
+    """Changes when a daemon begins or ends to listen."""
+    try:
+        facts = endpoint_file().stat()
+    except OSError:
+        return None
+    return facts.st_ino, facts.st_mtime_ns
 
 
 def _add_session_features(server: IngleServer) -> None:
     @server.feature(types.INITIALIZE)
     async def initialize(params: types.InitializeParams) -> None:
+        server.extension = extension.announced(params.capabilities.experimental)
+        plugin = params.client_info.name if params.client_info else ""
+        if complaint := extension.too_old(server.extension, plugin):
+            server.tell(complaint)
         server.apply_settings(params.initialization_options)
         text_document = params.capabilities.text_document
         if text_document is None or text_document.inline_completion is None:
@@ -126,6 +172,8 @@ def _add_session_features(server: IngleServer) -> None:
     @server.feature(types.INITIALIZED)
     async def initialized(_params: types.InitializedParams) -> None:
         await _follow_settings(server)
+        if server.extension.status:
+            server.status.start()
         if server.settings.enabled:
             # Now rather than at the first key; and the user learns at once what is missing.
             await server.connection.client()
@@ -186,12 +234,15 @@ def _add_completion_features(server: IngleServer) -> None:
         params: types.InlineCompletionParams,
     ) -> types.InlineCompletionList | None:
         invoked = params.context.trigger_kind is types.InlineCompletionTriggerKind.Invoked
-        suggestion = await _suggestion(server, params, invoked=invoked)
+        selected = _selected(params.context.selected_completion_info)
+        suggestion = await _suggestion(server, params, invoked=invoked, selected=selected)
         if suggestion is None:
             return None
-        here = types.Range(params.position, params.position)
-        item = types.InlineCompletionItem(insert_text=suggestion.text, range=here)
-        return types.InlineCompletionList(items=[item])
+        where = _range(suggestion.document, suggestion.start, suggestion.place)
+        items = [
+            types.InlineCompletionItem(insert_text=text, range=where) for text in suggestion.texts
+        ]
+        return types.InlineCompletionList(items=items)
 
 
 def _add_menu_completion(server: IngleServer) -> None:
@@ -216,6 +267,7 @@ async def _suggestion(
     params: types.InlineCompletionParams | types.CompletionParams,
     *,
     invoked: bool,
+    selected: Selected | None = None,
 ) -> Suggestion | None:
     try:
         return await server.completion.suggest(
@@ -223,11 +275,26 @@ async def _suggestion(
             params.position.line,
             params.position.character,
             invoked=invoked,
+            selected=selected,
         )
     except Exception:
         # A defect of ours; the editor gets an empty answer, the log its place.
         log.exception("a completion failed")
         return None
+
+
+def _selected(info: types.SelectedCompletionInfo | None) -> Selected | None:
+    if info is None:
+        return None
+    start, end = info.range.start, info.range.end
+    return Selected(start.line, start.character, end.line, end.character, info.text)
+
+
+def _range(document: Document, start: Place, end: Place) -> types.Range:
+    return types.Range(
+        types.Position(start.line, document.units(start)),
+        types.Position(end.line, document.units(end)),
+    )
 
 
 def _menu_item(suggestion: Suggestion) -> types.CompletionItem:
@@ -236,7 +303,8 @@ def _menu_item(suggestion: Suggestion) -> types.CompletionItem:
     word = _WORD.search(document.before(place, LABEL_CHARACTERS))
     typed = word.group() if word else ""
     start = Place(place.line, place.column - len(typed))
-    text = typed + suggestion.text
+    insert = suggestion.texts[0]
+    text = typed + insert
     label, *more = text.strip().split("\n")
     if more or len(label) > LABEL_CHARACTERS:
         label = label[: LABEL_CHARACTERS - 1] + "…"
@@ -244,15 +312,12 @@ def _menu_item(suggestion: Suggestion) -> types.CompletionItem:
         label=label,
         kind=types.CompletionItemKind.Text,
         detail="ingle",
-        documentation=suggestion.text if more else None,
-        filter_text=typed + suggestion.text.split("\n")[0],
+        documentation=insert if more else None,
+        filter_text=typed + insert.split("\n")[0],
         insert_text_format=types.InsertTextFormat.PlainText,
         preselect=False,
         text_edit=types.TextEdit(
-            range=types.Range(
-                types.Position(start.line, document.units(start)),
-                types.Position(place.line, document.units(place)),
-            ),
+            range=_range(document, start, place),
             new_text=text,
         ),
     )
@@ -262,6 +327,7 @@ async def _run(server: IngleServer, stdin: BinaryIO, stdout: BinaryIO) -> int:
     try:
         return await serve(server, stdin, stdout)
     finally:
+        await server.status.close()
         await server.connection.close()
 
 

@@ -12,24 +12,34 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
+from .folders import normal
+
 #: Name of the settings' section.
 SECTION = "ingle"
 
 Multiline = Literal["auto", "never", "always"]
+Effort = Literal["low", "medium", "high"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The values in force. Times are milliseconds; `max_tokens` None is the daemon's default."""
+    """The values in force. Times are milliseconds; None is the daemon's own default."""
 
     enabled: bool = True
     start_daemon: bool = False
-    debounce_ms: int = 75
+    debounce_ms: int | Literal["auto"] = "auto"
     max_tokens: int | None = None
     multiline: Multiline = "auto"
     min_confidence: float = 0.6
     deadline_ms: int = 2000
+    candidates: int = 3
+    in_comments: bool = True
+    in_strings: bool = True
+    prefetch: bool = False
+    effort: Effort | None = None
     disabled_languages: frozenset[str] = frozenset()
+    #: As `folders.normal` writes them.
+    disabled_folders: frozenset[str] = frozenset()
 
 
 class _Wrong(Exception):
@@ -60,11 +70,24 @@ def _fraction(value: Any) -> float:
     return float(value)
 
 
-def _multiline(value: Any) -> Multiline:
-    if value not in get_args(Multiline):
+def _one_of(words: tuple[str, ...]) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or value not in words:
+            raise _Wrong
+        return value
+
+    return check
+
+
+def _auto_or(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: value if value == "auto" else check(value)
+
+
+def _folders(value: Any) -> frozenset[str]:
+    folders = [normal(item) for item in sorted(_languages(value))]
+    if None in folders:
         raise _Wrong
-    chosen: Multiline = value
-    return chosen
+    return frozenset(folder for folder in folders if folder is not None)
 
 
 def _languages(value: Any) -> frozenset[str]:
@@ -97,9 +120,10 @@ TABLE = (
     Setting(
         "debounceMs",
         "debounce_ms",
-        "a whole number from 0 to 5000",
-        _whole(0, 5000),
-        "How long typing must pause before a completion is asked for by itself.",
+        '"auto" or a whole number from 0 to 5000',
+        _auto_or(_whole(0, 5000)),
+        "How long typing must pause before a completion is asked for by itself; auto: a quarter of "
+        "what answers take, from 30 to 400.",
     ),
     Setting(
         "maxTokens",
@@ -112,7 +136,7 @@ TABLE = (
         "multiline",
         "multiline",
         '"auto", "never" or "always"',
-        _multiline,
+        _one_of(get_args(Multiline)),
         "Completions of several lines: where a block begins or when you ask for one (auto), never, "
         "or wherever the rest of the line is empty (always).",
     ),
@@ -121,7 +145,7 @@ TABLE = (
         "min_confidence",
         "a number from 0 to 1",
         _fraction,
-        "A completion that the model is less sure of is not shown.",
+        "A completion that the model is less sure of is not shown by itself.",
     ),
     Setting(
         "deadlineMs",
@@ -131,11 +155,55 @@ TABLE = (
         "A completion that takes longer is given up.",
     ),
     Setting(
+        "candidates",
+        "candidates",
+        "a whole number from 1 to 10",
+        _whole(1, 10),
+        "How many different completions you get, at most, when you ask for one by a key.",
+    ),
+    Setting(
+        "inComments",
+        "in_comments",
+        "true or false",
+        _switch,
+        "Whether there are completions in comments.",
+    ),
+    Setting(
+        "inStrings",
+        "in_strings",
+        "true or false",
+        _switch,
+        "Whether there are completions in strings.",
+    ),
+    Setting(
+        "prefetch",
+        "prefetch",
+        "true or false",
+        _switch,
+        "While a completion is shown and the model has nothing else to do, compute the one that "
+        "follows it.",
+    ),
+    Setting(
+        "effort",
+        "effort",
+        '"low", "medium" or "high"',
+        _one_of(get_args(Effort)),
+        "How long a reasoning model thinks before it answers in a chat or changes code; unset, the "
+        "daemon decides.",
+    ),
+    Setting(
         "disabledLanguages",
         "disabled_languages",
         'a list of language identifiers, like ["markdown"]',
         _languages,
         "Languages without completions.",
+    ),
+    Setting(
+        "disabledFolders",
+        "disabled_folders",
+        'a list of absolute folders, like ["~/secret"]',
+        _folders,
+        "Folders without completions, with all that is in them.",
     ),
 )
 
