@@ -1,0 +1,4 @@
+-- The component `ingle` of lualine.nvim.
+return function()
+  return require('ingle').statusline()
+end
