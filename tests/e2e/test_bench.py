@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+
+from bench.traces import LONGEST, SHORTEST, traces
+from bench.typist import Document
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,6 +59,33 @@ FIGURES = {
     "startup.python",
     "startup.unwanted",
 }
+PEERS = ("llama_vim", "llama_vscode", "fifo")
+FIGURES |= {
+    "typing.p95_beside_chat",
+    "typing.p50_ratio",
+    "typing.wasted_ratio",
+    "typing.chat_lost",
+    "typing.bare",
+}
+FIGURES |= {f"typing.p95_beside_chat_{name}" for name in PEERS}
+for _name in ("ingle", *PEERS):
+    for _kind in ("p50", "p95", "answered", "nothing", "generated", "wasted"):
+        FIGURES |= {f"typing.{_name}.{chats}_chats.{_kind}" for chats in (0, 1)}
+    FIGURES |= {f"typing.{_name}.1_chats.{kind}" for kind in ("chat_rate", "chat_first_token")}
+for _name in ("ingle", "llama_vim", "fifo"):
+    FIGURES |= {f"typing.{_name}.{kind}" for kind in ("memory", "idle_cpu", "cancel")}
+FIGURES |= {
+    "growth.idle_clients",
+    "growth.idle_clients_cpu",
+    "growth.idle_clients_memory",
+    "growth.key",
+}
+for _count in (1, 64):
+    FIGURES |= {f"growth.{name}_{_count}" for name in ("idle", "typing")}
+    FIGURES.add(f"growth.typing_{_count}_answered")
+FIGURES |= {f"growth.key_{lines}" for lines in (1_000, 10_000)}
+FIGURES |= {f"growth.context_1024.{name}" for name in ("prefill", "first_token", "step", "memory")}
+PICTURES = ("typing-latency", "typing-by-chats", "growth-clients", "growth-documents")
 #: What the project promises to reach.
 TARGETS = {
     "throughput.ratio": ("at_least", 0.95),
@@ -70,6 +101,13 @@ TARGETS = {
     "idle.cpu": ("at_most", 1.0),
     "startup.ask": ("at_most", 150.0),
     "startup.unwanted": ("at_most", 0),
+    "typing.p95_beside_chat": ("at_most", 1.5),
+    "typing.p50_ratio": ("at_most", 0.7),
+    "typing.wasted_ratio": ("at_most", 0.3),
+    "typing.chat_lost": ("at_most", 10.0),
+    "growth.idle_clients": ("at_most", 1.1),
+    "growth.idle_clients_cpu": ("at_most", 1.0),
+    "growth.key": ("at_most", 3.0),
 }
 
 
@@ -81,7 +119,7 @@ def _bench(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.model
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_quick_run_reports_every_figure(tmp_path: Path) -> None:
     file = tmp_path / "results" / "bench.json"
 
@@ -105,6 +143,61 @@ def test_a_quick_run_reports_every_figure(tmp_path: Path) -> None:
     assert {name for name, figure in figures.items() if figure["met"] is not None} == set(TARGETS)
     assert len(results["listings"]["startup.imports"]["rows"]) == 10
     assert results["quick"] is True
+    for name in PICTURES:
+        assert (file.parent / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_traces_are_typing_that_gives_the_code() -> None:
+    made = traces(4, 5_000, seed=7)
+
+    assert made == traces(4, 5_000, seed=7)
+    assert made != traces(4, 5_000, seed=8)
+    assert len({trace.language for trace in made}) >= 2
+    for trace in made:
+        document = Document(trace.language, trace.document)
+        for stroke in trace.strokes:
+            assert SHORTEST <= stroke.wait_s <= LONGEST
+            document.apply(stroke)
+        lines = document.text.splitlines()
+        # Nothing of the first document is lost or out of order, and there is more now.
+        rest = iter(lines)
+        assert all(line in rest for line in trace.document.splitlines())
+        assert len(lines) > len(trace.document.splitlines())
+    kinds = Counter(stroke.kind for trace in made for stroke in trace.strokes)
+    assert kinds["type"] > 10 * kinds["erase"] > 0
+    assert kinds["jump"] >= len(made)
+
+
+def test_traces_of_a_git_history_type_what_its_commits_added(tmp_path: Path) -> None:
+    before = "".join(f"line_{number} = {number}\n" for number in range(40))
+    added = "def area(width, height):\n    size = width * height\n    return size\n"
+    after = before.replace("line_20 = 20\n", f"line_20 = 20\n{added}")
+    _commit(tmp_path, before, "first")
+    _commit(tmp_path, after, "second")
+
+    (trace,) = traces(1, 5_000, repo=tmp_path)
+
+    document = Document(trace.language, trace.document)
+    for stroke in trace.strokes:
+        document.apply(stroke)
+    assert document.language == "python"
+    assert trace.document in before.replace(added, "")
+    assert document.text in after
+    assert added in document.text
+
+
+def test_a_folder_without_history_has_nothing_to_type(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no code to type"):
+        traces(1, 100, repo=tmp_path)
+
+
+def _commit(repo: Path, text: str, message: str) -> None:
+    (repo / "code.py").write_text(text, encoding="utf-8")
+    if not (repo / ".git").exists():
+        subprocess.run(["git", "init", "-q", str(repo)], check=True)
+    who = ("-c", "user.name=Somebody", "-c", "user.email=somebody@example.org")
+    for command in (("add", "code.py"), (*who, "commit", "-q", "-m", message)):
+        subprocess.run(["git", "-C", str(repo), *command], check=True)
 
 
 def test_an_unknown_measurement_is_a_usage_error() -> None:

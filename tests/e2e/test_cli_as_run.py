@@ -402,6 +402,14 @@ def test_following_the_log(scripted_daemon: DaemonUnderTest) -> None:
         assert process.returncode == 130
 
 
+def test_metrics_for_prometheus(scripted_daemon: DaemonUnderTest) -> None:
+    assert run(scripted_daemon, "ask", "hello").returncode == 0
+    result = run(scripted_daemon, "metrics")
+    assert result.returncode == 0
+    assert "# TYPE ingle_requests_total counter" in result.stdout
+    assert 'ingle_requests_total{class="interactive",ending="stop"}' in result.stdout
+
+
 def test_doctor_with_a_healthy_daemon(scripted_daemon: DaemonUnderTest) -> None:
     result = run(scripted_daemon, "doctor")
     assert result.returncode == 0, result.stdout

@@ -68,5 +68,23 @@ async def test_what_it_is_unsure_of_is_not_shown(model_daemon: DaemonUnderTest) 
     text = "qzx = vbn("
     async with an_editor(model_daemon.env, multiline="never", minConfidence=1.0) as editor:
         editor.open(text)
-        assert await editor.ghost(ends_at(text)) is None
+        assert await editor.ghost(ends_at(text), invoked=False) is None
+        # Who asks by a key gets what there is.
+        assert await editor.ghost(ends_at(text), invoked=True)
         assert editor.messages == []
+
+
+async def test_several_by_a_key(model_daemon: DaemonUnderTest) -> None:
+    text = "import random\n\n# A name for a cat.\nname ="
+    shown = []
+    for candidates in (1, 4):
+        options = OPTIONS | {"multiline": "never", "candidates": candidates}
+        async with an_editor(model_daemon.env, **options) as editor:
+            editor.open(text)
+            answer = await editor.request(ends_at(text))
+            assert answer is not None
+            shown.append([item.insert_text for item in answer.items])
+    (alone,), several = shown
+    assert several[0] == alone
+    assert len(several) > 1
+    assert len(set(several)) == len(several)

@@ -146,6 +146,29 @@ async def test_a_newer_request_ends_the_older(slow_daemon: DaemonUnderTest) -> N
             await newer
 
 
+async def test_who_types_what_is_being_generated_rides_along(make_daemon: MakeDaemon) -> None:
+    """As editors do it: change, cancel, ask again. The engine generates once."""
+    scripted = {"script": "alpha beta gamma delta epsilon", "tokens_per_second": 5.0}
+    daemon = make_daemon(scripted=scripted).start()
+    async with an_editor(daemon.env, debounceMs=20) as editor:
+        editor.open(TEXT)
+        older = editor.request(END, invoked=False, number=77)
+        # Something is generated; not all.
+        await eventually(
+            lambda: any(item.completion_tokens for item in report(daemon).active), "some text"
+        )
+        editor.type(END, "al")
+        editor.client.cancel_request(types.CancelParams(id=77))
+        newer = editor.request((1, 13), invoked=False)
+        with pytest.raises(JsonRpcException):
+            await older
+        async with asyncio.timeout(20):
+            assert ghost_text(await newer) == "pha beta gamma delta epsilon"
+    totals = report(daemon).totals
+    assert totals.rides == 1
+    assert totals.wasted_tokens == 0
+
+
 async def test_a_deadline_is_kept(slow_daemon: DaemonUnderTest) -> None:
     async with an_editor(slow_daemon.env, deadlineMs=300) as editor:
         editor.open(TEXT)
@@ -200,7 +223,9 @@ async def test_a_daemon_that_restarts_is_found_again(make_daemon: MakeDaemon) ->
         editor.open(TEXT)
         assert await editor.ghost(END) == "a + b"
         await asyncio.to_thread(daemon.restart)
-        await _until_completed(editor)
+        # Another place: what was suggested here needs no daemon.
+        editor.type(END, "z ")
+        await _until_completed(editor, (1, 13))
         assert len(editor.messages) <= 1
 
 
@@ -235,10 +260,10 @@ async def test_the_daemon_is_started_for_who_allows_it(make_daemon: MakeDaemon) 
         psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=20)
 
 
-async def _until_completed(editor: Editor) -> None:
+async def _until_completed(editor: Editor, at: tuple[int, int] = END) -> None:
     """Ask again and again, as typing does."""
     give_up = time.monotonic() + 30
-    while await editor.ghost(END) != "a + b":
+    while await editor.ghost(at) != "a + b":
         assert time.monotonic() < give_up
 
 

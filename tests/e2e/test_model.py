@@ -50,6 +50,32 @@ def test_greedy_answers_are_the_same_alone_and_side_by_side(model_daemon: Daemon
     assert together == alone
 
 
+@pytest.mark.slow
+def test_a_greedy_answer_is_the_same_with_and_without_preemption(
+    model_daemon: DaemonUnderTest,
+) -> None:
+    with model_daemon.client("chat") as talker, model_daemon.client("editor") as editor:
+        question = "Explain what a hash table is."
+        alone = talker.ask(question, temperature=0, max_tokens=120)
+        before = talker.status().totals.preemptions
+        call = talker.call(
+            Chat,
+            messages=[ChatMessage(role="user", content=question)],
+            temperature=0.0,
+            max_tokens=120,
+        )
+        said, number = "", 0
+        for event in call:
+            if isinstance(event, Delta):
+                said += event.text
+                number += 1
+                if number % 12 == 3:
+                    editor.infill(f"def f{number}(a, b):\n    return ", document="file:///a.py")
+        preemptions = talker.status().totals.preemptions - before
+    assert said == alone.text
+    assert preemptions >= 4
+
+
 def test_a_seed_repeats_an_answer(model_daemon: DaemonUnderTest) -> None:
     with model_daemon.client() as client:
         texts = [

@@ -36,6 +36,10 @@ def test_the_wheel_has_three_packages_their_data_and_three_programs(tmp_path: Pa
         "ingle-lsp",
         "ingled",
     ]
+    for plugin in ("nvim/plugin/ingle.lua", "vim/plugin/ingle.vim", "emacs/ingle.el"):
+        assert f"ingled/editors/plugins/{plugin}" in names
+    assert "ingled/editors/plugins/helix/languages.toml" in names
+    assert not any("node_modules" in name or "vscode" in name for name in names)
     # Run from the wheel alone: no file of the checkout is needed.
     code = "import ingled.models.catalog as c; c.builtin_catalog(); print(c.__file__)"
     result = subprocess.run(
@@ -46,3 +50,22 @@ def test_the_wheel_has_three_packages_their_data_and_three_programs(tmp_path: Pa
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith(str(wheel))
+
+    # An editor is set up from what was installed, too.
+    site = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    home = tmp_path / "home"
+    home.mkdir()
+    start = f"import sys; sys.path.insert(0, {str(site)!r}); import ingled.cli.main as m; m.main()"
+    for editor in ("nvim", "vim", "emacs", "helix", "kakoune", "sublime", "zed", "kate"):
+        result = subprocess.run(
+            [sys.executable, "-c", start, "editor", editor],
+            env={"HOME": str(home), "PATH": ""},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == 0, result.stderr
+    written = (home / ".config/nvim/init.lua").read_text(encoding="utf-8")
+    assert str(site / "ingled/editors/plugins/nvim") in written

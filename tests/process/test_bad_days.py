@@ -14,6 +14,8 @@ import pytest
 import zmq
 
 from ingle import codec
+from ingle.async_client import AsyncClient
+from ingle.codec import MAX_MESSAGE_BYTES
 from ingle.errors import (
     Busy,
     DeadlineExceeded,
@@ -200,6 +202,22 @@ def test_a_client_does_not_even_send_what_is_too_large(scripted_daemon: DaemonUn
         with pytest.raises(InvalidRequest, match="temperature"):
             client.ask("hello", temperature=9.0)
         assert client.ask("hello").text
+
+
+async def test_a_request_that_can_not_be_sent_is_not_open(scripted_daemon: DaemonUnderTest) -> None:
+    text = "x" * (MAX_MESSAGE_BYTES + 1)
+    with scripted_daemon.client() as client:
+        with pytest.raises(TooLarge):
+            client.infill(text)
+        assert not client._session.busy
+        assert not client._calls
+        assert client.infill("a = ").text
+    connected = await AsyncClient.connect(scripted_daemon.endpoint)
+    async with connected as other:
+        with pytest.raises(TooLarge):
+            await other.infill(text)
+        assert not other._session.busy
+        assert not other._calls
 
 
 def test_a_prompt_over_the_context_is_refused_with_the_numbers(make_daemon: MakeDaemon) -> None:

@@ -14,6 +14,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import BinaryIO, NamedTuple
 
 import huggingface_hub
@@ -21,7 +22,8 @@ import msgspec
 import pytest
 
 from ingle.errors import ModelInvalid, StoreError
-from ingled.models import download_hub, transfer
+from ingle.version import __version__
+from ingled.models import download_hub, download_pypi, transfer
 from ingled.models.catalog import Catalog, CatalogEntry, Format, HubSource, PypiSource
 from ingled.models.download_hub import RETRY_PAUSES
 from ingled.models.store import Store
@@ -127,7 +129,8 @@ def test_the_files_are_those_of_the_commit_found_at_the_start(hub: HubServer, pu
 def test_nothing_but_the_model_is_asked_for(hub: HubServer, pull: Pull):
     pull()
     assert all("someone/model" in request.path for request in hub.requests)
-    assert all("torch" not in request.headers["user-agent"] for request in hub.requests)
+    agents = {request.headers["user-agent"] for request in hub.requests}
+    assert agents == {f"ingle/{__version__}"}
 
 
 def test_a_token_is_given_to_the_hub_and_to_nobody_else(
@@ -607,7 +610,7 @@ def test_a_damaged_wheel(index: Index, tmp_path: Path):
 
 
 def test_a_python_without_pip(index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(download_pypi, "PathFinder", SimpleNamespace(find_spec=lambda _: None))
     text = pypi_pull(tmp_path / "models", index.source).failure()
     assert "has no pip" in text
     assert "ensurepip" in text

@@ -28,6 +28,12 @@ TYPE_IDS = [struct.__name__ for _, struct in TYPES]
 INT64 = {"min_value": -(2**63), "max_value": 2**64 - 1}
 # hypothesis makes no surrogates unless asked to.
 TEXT = st.text(max_size=40)
+#: What a field of any type may hold.
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=6,
+)
 
 
 def values(kind: inspect.Type) -> st.SearchStrategy[Any]:
@@ -46,6 +52,10 @@ def values(kind: inspect.Type) -> st.SearchStrategy[Any]:
         case inspect.FloatType():
             least_float = kind.ge if kind.gt is None else kind.gt
             return st.floats(least_float, kind.le, exclude_min=kind.gt is not None, allow_nan=False)
+        case inspect.AnyType():
+            return JSON
+        case inspect.StrType(pattern=str(pattern)):
+            return st.from_regex(pattern.removesuffix("$") + r"\Z", fullmatch=False)
         case inspect.StrType():
             return TEXT
         case inspect.ListType(item_type=item, min_length=least_items):

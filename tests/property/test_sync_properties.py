@@ -131,3 +131,74 @@ def test_what_is_around_a_place_is_bounded(text: str, limit: int, line: int, uni
 
 def test_a_place_names_a_line_and_a_column() -> None:
     assert Document("file:///a", "a\nbc", "", "utf-8").locate(1, 2) == Place(1, 2)
+
+
+def offset(text: str, line: int, column: int) -> int:
+    """The index into a text of a place, which has characters for columns."""
+    return sum(len(each) + 1 for each in text.split("\n")[:line]) + column
+
+
+@given(data=st.data(), text=st.text(alphabet="ab\n😀", min_size=1, max_size=30))
+def test_a_mark_stays_with_its_text(data: st.DataObject, text: str) -> None:
+    """Against two numbers that move with the edits before them."""
+    document = Document("file:///a", text, "", "utf-32")
+    low, high = sorted(data.draw(st.tuples(*[st.integers(0, len(text))] * 2)))
+    with document.marked(place(text, low), place(text, high)) as mark:
+        marked = text[low:high]
+        for _ in range(data.draw(st.integers(1, 5))):
+            first, last = sorted(data.draw(st.tuples(*[st.integers(0, len(text))] * 2)))
+            new = data.draw(st.text(alphabet="ab\n", max_size=5))
+            start, end = place(text, first), place(text, last)
+            document.edit(Edit(start.line, start.column, end.line, end.column, new))
+            text = text[:first] + new + text[last:]
+            assert document.text == text
+            if last <= low:
+                low, high = low + len(new) - (last - first), high + len(new) - (last - first)
+            elif first < high:
+                assert mark.touched
+                return
+            assert not mark.touched
+            assert offset(text, mark.start.line, mark.start.column) == low
+            assert offset(text, mark.end.line, mark.end.column) == high
+            assert document.between(mark.start, mark.end) == marked
+    assert document._marks == []
+
+
+def place(text: str, at: int) -> Place:
+    """The place of an index into a text."""
+    before = text[:at].split("\n")
+    return Place(len(before) - 1, len(before[-1]))
+
+
+@given(
+    before=st.text(alphabet="ab\r\n", max_size=12),
+    after=st.text(alphabet="ab\r\n", max_size=12),
+    new=st.tuples(*[st.text(alphabet="ab\r\n", max_size=12)] * 2),
+)
+def test_a_mark_stays_when_the_editor_sends_the_whole_text(
+    before: str, after: str, new: tuple[str, str]
+) -> None:
+    marked = "the marked\nlines\n"
+    document = Document("file:///a", f"{before}\n{marked}{after}", "", "utf-8")
+    first = document.line_count - Document("", after, "", "utf-8").line_count
+    with document.marked(Place(first - 2, 0), Place(first, 0)) as mark:
+        assert document.between(mark.start, mark.end) == marked
+        # One end at a time: what changes at both ends of a whole text is one change.
+        for text in (f"{new[0]}\n{marked}{after}", f"{new[0]}\n{marked}{new[1]}"):
+            document.replace(text)
+            assert document.text == text
+            assert not mark.touched
+            assert document.between(mark.start, mark.end) == marked
+        document.replace(document.text.replace("marked", "MARKED"))
+        assert mark.touched
+
+
+def test_a_text_by_its_lines() -> None:
+    document = Document("file:///a", "one\r\ntwo\nthree", "", "utf-8", 3)
+    assert (document.line_count, document.line_end, document.version) == (3, "\r\n", 3)
+    assert document.end == Place(2, 5)
+    assert document.line(0) == "one\r\n"
+    assert document.between(Place(0, 1), Place(0, 2)) == "n"
+    assert document.between(Place(0, 1), Place(2, 2)) == "ne\r\ntwo\nth"
+    assert document.between(Place(0, 0), document.end) == document.text
+    assert Document("file:///a", "one", "", "utf-8").line_end == "\n"

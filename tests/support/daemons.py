@@ -94,7 +94,7 @@ class DaemonUnderTest:
         folder = self.home / "config"
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / "config.toml.new"
-        temporary.write_text("\n".join(lines) + "\n")
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
         temporary.replace(folder / "config.toml")
 
     @property
@@ -147,4 +147,5 @@ class DaemonUnderTest:
 def _toml(value: Any) -> str:
     import json
 
-    return json.dumps(value)
+    # TOML knows no surrogates.
+    return json.dumps(value, ensure_ascii=False)

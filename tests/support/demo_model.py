@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ingled.file_lock import file_lock
+from ingle.file_lock import file_lock
 from ingled.models.store import Store
 
 DEMO_MODEL = "smollm2-135m"

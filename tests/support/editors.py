@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,10 +19,14 @@ PATIENCE = 30.0
 class Editor:
     """What a person does in an editor. Positions are (line, character) in the editor's units."""
 
-    def __init__(self, client: LanguageClient, capabilities: types.ServerCapabilities) -> None:
+    def __init__(self, client: LanguageClient) -> None:
         self.client = client
-        self.capabilities = capabilities
+        #: The server's, once it has answered.
+        self.capabilities = types.ServerCapabilities()
         self._version = 1
+        #: What `ingle/status` said, newest last.
+        self.statuses: list[dict[str, Any]] = []
+        client.feature("ingle/status")(lambda params: self.statuses.append(params._asdict()))
 
     def open(self, text: str, uri: str = "untitled:Untitled-1", language: str = "python") -> None:
         """Show a document."""
@@ -70,6 +74,13 @@ class Editor:
         async with asyncio.timeout(PATIENCE):
             return ghost_text(await self.request(at, uri, invoked=invoked))
 
+    async def command(self, name: str, *arguments: Any, **params: Any) -> Any:
+        """Run one of our commands; raises `JsonRpcException` with what the user would be told."""
+        async with asyncio.timeout(PATIENCE):
+            return await self.client.workspace_execute_command_async(
+                types.ExecuteCommandParams(command=name, arguments=arguments, **params)
+            )
+
     @property
     def messages(self) -> list[str]:
         """What the user was shown."""
@@ -84,11 +95,11 @@ class Editor:
 
 
 def ghost_text(answer: types.InlineCompletionList | None) -> str | None:
-    """The text of a response, None if it has none."""
+    """The first text of a response, None if it has none."""
     if answer is None:
         return None
-    (item,) = answer.items
-    return str(item.insert_text)
+    assert answer.items
+    return str(answer.items[0].insert_text)
 
 
 @asynccontextmanager
@@ -97,26 +108,40 @@ async def an_editor(
     *,
     inline: bool = True,
     encoding: str | None = None,
+    announced: dict[str, Any] | None = None,
+    more: Callable[[types.ClientCapabilities], None] = lambda capabilities: None,
     **options: Any,
 ) -> AsyncIterator[Editor]:
-    """An editor session; `options` are the settings of section `ingle`."""
+    """An editor session; `options` are the settings of section `ingle`.
+
+    `announced` is what a plugin says of itself in the capability `experimental.ingle`; `more` adds
+    to what the editor can do.
+    """
     client = await ClientServerConfig(server_command=SERVER, server_env=env).start()
     assert isinstance(client, LanguageClient)
     text_document = types.TextDocumentClientCapabilities()
     if inline:
         text_document.inline_completion = types.InlineCompletionClientCapabilities()
     capabilities = types.ClientCapabilities(text_document=text_document)
+    if announced is not None:
+        capabilities.experimental = {"ingle": announced}
     if encoding:
         capabilities.general = types.GeneralClientCapabilities(position_encodings=[encoding])
+    more(capabilities)
     try:
+        editor = Editor(client)
         answer = await client.initialize_session(
             types.InitializeParams(
                 capabilities=capabilities,
                 initialization_options={"debounceMs": 0, "deadlineMs": 20_000, **options},
             )
         )
-        yield Editor(client, answer.capabilities)
+        editor.capabilities = answer.capabilities
+        yield editor
         if client._server is not None and client._server.returncode is None:
             await client.shutdown_session()
     finally:
+        # After a failed test: it would be waited for in vain.
+        if client._server is not None and client._server.returncode is None:
+            client._server.kill()
         await client.stop()  # type: ignore[no-untyped-call]

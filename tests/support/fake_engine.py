@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from ingle.messages import Chat, Delta, Done, FinishReason, Message
 from ingle.results import Completion
 from ingle_lsp.connection import DaemonClient, DaemonConnection
 
@@ -15,8 +16,17 @@ class FakeEngine:
 
     def __init__(self, reply: str = "") -> None:
         self.reply = Completion(text=reply, finish="stop")
+        #: What sampled infills are answered with, by their seed; without an entry, as the others.
+        self.sampled: dict[object, Completion] = {}
+        #: What chats are answered with, one each; the last one stays. Text of the channel `final`.
+        self.answers: list[str] = [reply]
+        self.finish: FinishReason = "stop"
+        #: What requests that are neither a chat nor an infill are answered with; then `Done`.
+        self.events: dict[type[Message], list[Message]] = {}
         #: Raised by the next calls, one each.
         self.failures: list[Exception] = []
+        #: Raised by the next chats alone, one each.
+        self.refusals: list[Exception] = []
         #: While set, calls wait for it.
         self.gate: asyncio.Event | None = None
         self.calls: list[dict[str, Any]] = []
@@ -24,7 +34,14 @@ class FakeEngine:
         self.lost = False
         self.down: Exception | None = None
 
-    async def infill(self, prefix: str, suffix: str = "", **fields: object) -> Completion:
+    async def infill(
+        self,
+        prefix: str,
+        suffix: str = "",
+        *,
+        on_text: Callable[[str], None] | None = None,
+        **fields: object,
+    ) -> Completion:
         self.calls.append({"prefix": prefix, "suffix": suffix, **fields})
         try:
             if self.gate is not None:
@@ -34,7 +51,30 @@ class FakeEngine:
             raise
         if self.failures:
             raise self.failures.pop(0)
-        return self.reply
+        return self.sampled.get(fields.get("seed"), self.reply)
+
+    async def call(self, request_type: type[Message], **fields: Any) -> AsyncIterator[Message]:
+        self.calls.append({"type": request_type, **fields})
+        number = len(self.calls)
+        try:
+            if self.gate is not None:
+                await self.gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if self.failures:
+            raise self.failures.pop(0)
+        if request_type is not Chat:
+            for event in self.events.get(request_type, []):
+                yield event
+            yield Done(id=number)
+            return
+        if self.refusals:
+            raise self.refusals.pop(0)
+        text = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        for piece in text.splitlines(keepends=True):
+            yield Delta(id=number, text=piece, tokens=1)
+        yield Done(id=number, finish=self.finish, model="fake")
 
     async def close(self) -> None:
         pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import os
@@ -13,8 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ingle.file_lock import file_lock
 from ingled.dialects.harmony_vocabulary import FILE_NAME, SHA256, load_encoding
-from ingled.file_lock import file_lock
 
 if TYPE_CHECKING:
     from openai_harmony import HarmonyEncoding
@@ -44,6 +45,13 @@ def vocabulary_cache() -> Path:
 def vocabulary() -> bytes:
     """The vocabulary file."""
     return (vocabulary_cache() / "vocabulary" / FILE_NAME).read_bytes()
+
+
+@cache
+def ranks() -> dict[bytes, int]:
+    """Bytes of every ordinary token → its id."""
+    pairs = (line.split() for line in vocabulary().splitlines())
+    return {base64.b64decode(token): int(rank) for token, rank in pairs}
 
 
 @cache

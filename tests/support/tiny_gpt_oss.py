@@ -6,14 +6,14 @@ the derived vocabulary, Harmony's control tokens.
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy as np
 
-from support.o200k import vocabulary
+from support.byte_pairs import byte_letters, last_merge
+from support.o200k import ranks
 
 VOCABULARY = 201_088
 HIDDEN, HEADS, KV_HEADS, HEAD_DIM, LAYERS, EXPERTS, EXPERT_HIDDEN = 64, 4, 2, 32, 2, 4, 64
@@ -47,7 +47,7 @@ def build_tiny_gpt_oss(file: Path) -> Path:
     writer.add_expert_count(EXPERTS)
     writer.add_expert_used_count(2)
     writer.add_expert_feed_forward_length(EXPERT_HIDDEN)
-    _add_tokenizer(writer)
+    add_o200k_tokenizer(writer)
     random = np.random.default_rng(20)
     for name, shape in _tensors().items():
         data = random.normal(0.0, 0.05, shape)
@@ -89,20 +89,17 @@ def _tensors() -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _add_tokenizer(writer: Any) -> None:
-    ranks: dict[bytes, int] = {}
-    for line in vocabulary().splitlines():
-        encoded, rank = line.split()
-        ranks[base64.b64decode(encoded)] = int(rank)
-    letters = _byte_letters()
+def add_o200k_tokenizer(writer: Any) -> None:
+    """The whole vocabulary, Harmony's control tokens among it."""
+    letters = byte_letters()
     tokens = [f"<|reserved_{number}|>" for number in range(VOCABULARY)]
     kinds = [int(gguf.TokenType.CONTROL)] * VOCABULARY
     merges = []
-    for piece, rank in ranks.items():
+    for piece, rank in ranks().items():
         tokens[rank] = "".join(letters[byte] for byte in piece)
         kinds[rank] = int(gguf.TokenType.NORMAL)
         if len(piece) > 1:
-            halves = _last_merge(ranks, piece, rank)
+            halves = last_merge(ranks(), piece, rank)
             merges.append(" ".join("".join(letters[b] for b in half) for half in halves))
     for number, text in CONTROL.items():
         tokens[number] = text
@@ -113,23 +110,3 @@ def _add_tokenizer(writer: Any) -> None:
     writer.add_token_merges(merges)
     writer.add_bos_token_id(199998)
     writer.add_eos_token_id(200002)
-
-
-def _last_merge(ranks: dict[bytes, int], piece: bytes, rank: int) -> list[bytes]:
-    """The two parts whose merge makes `piece`: byte-pair encoding with the merges before it."""
-    parts = [bytes([byte]) for byte in piece]
-    while len(parts) > 2:
-        pairs = [(ranks.get(parts[n] + parts[n + 1], rank), n) for n in range(len(parts) - 1)]
-        best, place = min(pairs)
-        if best >= rank:
-            break
-        parts[place : place + 2] = [parts[place] + parts[place + 1]]
-    return parts
-
-
-def _byte_letters() -> dict[int, str]:
-    """GPT-2's printable stand-in for every byte."""
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    letters = {byte: chr(byte) for byte in plain}
-    others = [byte for byte in range(256) if byte not in letters]
-    return letters | {byte: chr(256 + number) for number, byte in enumerate(others)}

@@ -106,7 +106,13 @@ def test_json_is_one_object_a_line_with_every_field(shell: Shell) -> None:
         "delta",
         "done",
     ]
-    assert events[3] == {"type": "delta", "channel": "final", "text": "Hello, ", "tokens": 0}
+    assert events[3] == {
+        "type": "delta",
+        "channel": "final",
+        "text": "Hello, ",
+        "tokens": 0,
+        "tool": "",
+    }
     assert events[-1]["usage"]["cached_tokens"] == 0
     assert not any("id" in event for event in events)
 
@@ -273,6 +279,8 @@ EXPECTED_CODES = {
     "InvalidRequest": 2,
     "ResponseTimeout": 4,
     "ShuttingDown": 3,
+    "ThreadBusy": 4,
+    "ThreadNameError": 2,
 }
 
 
@@ -659,7 +667,7 @@ def test_doctor_on_a_fresh_machine_warns_and_does_not_fail(shell: Shell) -> None
     assert outcome.code == 0
     grades = {finding["check"]: finding["grade"] for finding in found}
     assert set(grades) == {
-        "python", "settings", "folders", "daemon", "models", "engines", "gpu", "disk"
+        "python", "settings", "folders", "daemon", "models", "engines", "gpu", "threads", "disk"
     }  # fmt: skip
     assert (grades["daemon"], grades["models"]) == ("warn", "warn")
     assert "ingle up" in next(f["remedy"] for f in found if f["check"] == "daemon")
@@ -694,6 +702,47 @@ def test_doctor_asks_nvidia_smi(
     assert "ok    gpu       RTX 4090" in shell("doctor").out
     program.write_text("#!/bin/sh\nexit 9\n")
     assert "warn  gpu" in shell("doctor").out
+
+
+def test_doctor_asks_rocm_smi(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "rocm-smi"
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    lines = "device,Card Series,Driver version\ncard0,Radeon RX 7900 XT,6.7.0"
+    program.write_text(f"#!/bin/sh\necho '{lines}'\n")
+    program.chmod(0o755)
+    found = shell("doctor").out
+    assert "ok    gpu       card0,Radeon RX 7900 XT,6.7.0" in found
+    assert "Card Series" not in found
+
+
+@pytest.mark.parametrize(
+    ("assignments", "grade", "words"),
+    [
+        ("cuda: Optional[str] = '12.8'\nhip: Optional[str] = None", "ok", "for CUDA 12.8"),
+        ("cuda = None\nhip = '6.3.42131'", "ok", "for ROCm 6.3.42131"),
+        ("cuda: Optional[str] = None\nhip = None", "warn", "for CPUs"),
+        ("not python (", "warn", "for CPUs"),
+    ],
+)
+def test_doctor_tells_the_combination_of_torch_and_exllamav2(
+    shell: Shell,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    assignments: str,
+    grade: str,
+    words: str,
+) -> None:
+    folder = tmp_path / "path" / "torch"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("raise ImportError('the doctor imports no torch')\n")
+    (folder / "version.py").write_text(f"from typing import Optional\n{assignments}\n")
+    monkeypatch.syspath_prepend(str(folder.parent))
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    (line,) = (one for one in shell("doctor").out.splitlines() if "exllamav2 0.3.2" in one)
+    assert line.startswith(grade)
+    assert words in line
 
 
 def test_a_model_not_found_keeps_its_words(shell: Shell) -> None:

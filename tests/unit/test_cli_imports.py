@@ -48,13 +48,24 @@ def loaded_modules(home: Path, *arguments: str) -> tuple[int, set[str]]:
     return result.returncode, set(result.stderr.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("arguments", [("ask", "hello"), ("status",), ("status", "--json")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("ask", "hello"), ("ask", "--thread", "a", "hello"), ("status",), ("status", "--json")],
+)
 def test_commands_people_wait_for_import_little(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     # Without a daemon the client is imported, too, and then there is nothing to talk to.
     code, loaded = loaded_modules(tmp_path, *arguments)
     assert code == 3
     assert "ingle.blocking_client" in loaded
     assert loaded & NEVER == set()
+    assert ("ingle.threads" in loaded) == ("--thread" in arguments)
+
+
+def test_threads_need_no_daemon_and_import_little(tmp_path: Path) -> None:
+    code, loaded = loaded_modules(tmp_path, "threads")
+    assert code == 0
+    assert loaded & NEVER == set()
+    assert "zmq" not in loaded
 
 
 def test_help_imports_no_command(tmp_path: Path) -> None:
@@ -65,4 +76,11 @@ def test_help_imports_no_command(tmp_path: Path) -> None:
         "ingled.cli.exit_codes",
         "ingled.cli.main",
     }
+    assert "zmq" not in loaded
+
+
+def test_editors_are_set_up_without_a_daemon_and_imports_of_it(tmp_path: Path) -> None:
+    code, loaded = loaded_modules(tmp_path, "editor", "jetbrains")
+    assert code == 0
+    assert loaded & (NEVER - {"tomllib"}) == set()
     assert "zmq" not in loaded

@@ -56,7 +56,10 @@ class World:
             tell=self.told.append,
             clock=lambda: self.now,
             sleep=self.sleep,
+            look=lambda: self.mark,
         )
+        #: What a cheap look shows.
+        self.mark = 0
         self._up_at: float | None = None
 
     async def connect(self) -> DaemonClient:
@@ -251,6 +254,132 @@ async def test_a_start_that_fails(world: World) -> None:
     world.connection._start = refuse
     assert await world.connection.client() is None
     assert world.told == ["ingled could not be started (Permission denied): try `ingle up`"]
+
+
+# --- started by the user's own wish ------------------------------------------------------------
+
+
+async def test_the_user_can_start_it_without_leave_and_again(world: World) -> None:
+    for start in range(1, 4):
+        world.failure, world._up_at = DOWN, None
+        await world.connection.start()
+        assert world.starts == start
+        client = await world.connection.client()
+        assert client is world.clients[-1]
+        world.connection.lost(client)
+    assert world.told == []
+
+
+async def test_starting_works_after_leave_was_used_up_and_in_a_pause(world: World) -> None:
+    world.failure, world.may_start = DOWN, True
+    world.starts_after, world.exit_code = None, 1
+    assert await world.connection.client() is None
+    assert await world.connection.client() is None
+    assert world.connection.state is State.WAITING
+    world.starts_after, world.exit_code = 0.3, None
+    await world.connection.start()
+    assert world.starts == 2
+    assert await world.connection.client() is world.clients[0]
+
+
+async def test_a_daemon_that_runs_is_not_started(world: World) -> None:
+    await world.connection.start()
+    await world.connection.start()
+    assert (world.starts, world.tries) == (0, 1)
+
+
+async def test_starting_waits_for_a_try_and_starts_after_it(world: World) -> None:
+    world.failure = DOWN
+    world.gate = asyncio.Event()
+    asked = asyncio.create_task(world.connection.client())
+    await asyncio.sleep(0)
+    wish = asyncio.create_task(world.connection.start())
+    await asyncio.sleep(0)
+    world.gate.set()
+    assert await asked is None
+    await wish
+    assert world.starts == 1
+    assert await world.connection.client() is world.clients[0]
+
+
+async def test_a_start_in_vain_says_why_and_can_be_tried_again(world: World) -> None:
+    world.failure = DOWN
+    world.starts_after, world.exit_code = None, 1
+    for start in range(1, 3):
+        with pytest.raises(DaemonNotRunning, match="`ingle up` says why"):
+            await world.connection.start()
+        assert world.starts == start
+    # The answer says it.
+    assert world.told == []
+
+
+async def test_a_daemon_of_another_version_is_not_started_over(world: World) -> None:
+    world.failure = VersionMismatch("the peer speaks protocol 9")
+    with pytest.raises(VersionMismatch):
+        await world.connection.start()
+    assert world.starts == 0
+
+
+async def test_a_start_is_told_to_listeners(world: World) -> None:
+    world.failure = DOWN
+    seen: list[tuple[State, bool]] = []
+    world.connection.on_change(
+        lambda: seen.append((world.connection.state, world.connection.starting))
+    )
+    await world.connection.start()
+    assert seen[-2:] == [(State.CONNECTING, True), (State.CONNECTED, False)]
+
+
+async def test_starting_after_the_end_is_refused(world: World) -> None:
+    await world.connection.close()
+    with pytest.raises(DaemonNotRunning):
+        await world.connection.start()
+    assert world.starts == 0
+
+
+# --- quiet, urgent, and a cheap look -------------------------------------------------------------
+
+
+async def test_a_quiet_question_tells_nothing_but_takes_nothing_away(world: World) -> None:
+    world.failure = DOWN
+    for _ in range(3):
+        assert await world.connection.client(quiet=True) is None
+    assert world.told == []
+    assert await world.connection.client() is None
+    assert await world.connection.client() is None
+    assert world.told == [str(DOWN)]
+    assert world.tries == 1
+
+
+async def test_an_urgent_question_tries_now(world: World) -> None:
+    world.failure = DOWN
+    for tries in range(1, 4):
+        assert await world.connection.client(urgent=True) is None
+        assert world.tries == tries
+    assert world.told == []
+    assert world.connection.failure is DOWN
+
+
+async def test_a_daemon_that_shows_up_is_found_at_once(world: World) -> None:
+    world.failure = DOWN
+    for _ in range(20):
+        await world.connection.client()
+        world.now += 10
+    world.now -= 9.9
+    tries = world.tries
+    assert await world.connection.client() is None
+    assert world.tries == tries
+    world.failure, world.mark = None, 1
+    assert await world.connection.client() is world.clients[0]
+
+
+async def test_a_look_that_stays_different_costs_one_try(world: World) -> None:
+    world.failure = DOWN
+    await world.connection.client()
+    world.mark = 1
+    for _ in range(10):
+        await world.connection.client()
+    assert world.tries == 2
 
 
 # --- the end -------------------------------------------------------------------------------------

@@ -75,6 +75,18 @@ def test_version_2_passes(tmp_path: Path):
     assert check_gguf(written(tmp_path, build_gguf(version=2))).version == 2
 
 
+def test_sliding_windows_are_told(tmp_path: Path):
+    assert check_gguf(written(tmp_path, build_gguf())).sliding_window == 0
+    path = tmp_path / "windows.gguf"
+    writer = gguf.GGUFWriter(path, "gpt-oss")
+    writer.add_sliding_window(128)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    assert check_gguf(path).sliding_window == 128
+
+
 def test_a_missing_file_says_so(tmp_path: Path):
     with pytest.raises(ModelNotFound, match="no such file"):
         check_gguf(tmp_path / "nowhere.gguf")

@@ -138,7 +138,7 @@ def test_it_agrees_with_the_official_parser() -> None:
 
     said = (
         "<|channel|>analysis<|message|>Hm.<|end|>"
-        "<|start|>assistant<|channel|>commentary to=functions.f <|constrain|>json<|message|>"
+        "<|start|>assistant<|channel|>commentary<|message|>"
         "{}<|end|><|start|>assistant<|channel|>final<|message|>Done.<|return|>"
     )
     messages = encoding().parse_messages_from_completion_tokens(ids(said), Role.ASSISTANT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,65 +21,19 @@ from ingle.errors import (
 )
 from ingle.messages import FinishReason
 from ingle.results import Completion
-from ingle_lsp.documents import Documents, Edit
-from ingle_lsp.inline_completion import InlineCompletion
-from ingle_lsp.privacy import GitAnswer, Privacy
+from ingle_lsp.documents import Edit
+from ingle_lsp.privacy import GitAnswer
 from ingle_lsp.settings import Settings
-from support.fake_engine import FakeEngine
+from support.inline_editor import URI, InlineEditor
 from support.waiting import eventually
-
-URI = "file:///project/src/main.py"
-
-
-class Editor:
-    """An editor with one open document; `|` is the cursor."""
-
-    def __init__(self) -> None:
-        self.engine = FakeEngine("a + b")
-        self.settings = Settings(debounce_ms=0)
-        self.told: list[str] = []
-        self.pauses: list[float] = []
-        #: Called in the middle of the pause for typing.
-        self.meanwhile: Callable[[], None] = lambda: None
-        self.git = GitAnswer.NOT_IGNORED
-        self.documents = Documents()
-        self.completion = InlineCompletion(
-            documents=self.documents,
-            connection=self.engine.connection(self.told.append),
-            privacy=Privacy(lambda: 0.0, lambda path, timeout: self.git),
-            settings=lambda: self.settings,
-            tell=self.told.append,
-            sleep=self.pause,
-        )
-
-    async def pause(self, seconds: float) -> None:
-        self.pauses.append(seconds)
-        await asyncio.sleep(0)
-        self.meanwhile()
-
-    def open(self, text: str, uri: str = URI, language: str = "python") -> tuple[int, int]:
-        before, _, after = text.partition("|")
-        self.documents.open(uri, before + after, language, "utf-16")
-        return before.count("\n"), len(before.rpartition("\n")[2])
-
-    async def ask(self, text: str, *, invoked: bool = True, uri: str = URI) -> str | None:
-        line, units = self.open(text, uri)
-        found = await self.completion.suggest(uri, line, units, invoked=invoked)
-        return found.text if found else None
-
-    def begin(self, text: str, *, invoked: bool = True) -> asyncio.Task[str | None]:
-        return asyncio.create_task(self.ask(text, invoked=invoked))
-
-    async def until_asked(self, calls: int = 1) -> None:
-        await eventually(lambda: len(self.engine.calls) >= calls, "a request to the daemon")
 
 
 @pytest.fixture
-def editor() -> Editor:
-    return Editor()
+def editor() -> InlineEditor:
+    return InlineEditor()
 
 
-async def test_a_completion(editor: Editor) -> None:
+async def test_a_completion(editor: InlineEditor) -> None:
     assert await editor.ask("def add(a, b):\n    return |\n") == "a + b"
     assert editor.engine.calls == [
         {
@@ -94,20 +48,20 @@ async def test_a_completion(editor: Editor) -> None:
     ]
 
 
-async def test_settings_go_along(editor: Editor) -> None:
+async def test_settings_go_along(editor: InlineEditor) -> None:
     editor.settings = Settings(debounce_ms=0, max_tokens=7, deadline_ms=300, multiline="never")
     await editor.ask("x = |")
     call = editor.engine.calls[0]
     assert (call["max_tokens"], call["deadline_ms"], call["multiline"]) == (7, 300, False)
 
 
-async def test_windows_line_ends_do_not_reach_the_model(editor: Editor) -> None:
+async def test_windows_line_ends_do_not_reach_the_model(editor: InlineEditor) -> None:
     await editor.ask("a = 1\r\nb = |\r\nc = 3\r\n")
     assert editor.engine.calls[0]["prefix"] == "a = 1\nb = "
     assert editor.engine.calls[0]["suffix"] == "\nc = 3\n"
 
 
-async def test_a_long_document_is_sent_in_part_only(editor: Editor) -> None:
+async def test_a_long_document_is_sent_in_part_only(editor: InlineEditor) -> None:
     line = "value = compute(value)\n"
     await editor.ask(line * 20_000 + "x = |\n" + line * 20_000)
     call = editor.engine.calls[0]
@@ -122,19 +76,19 @@ async def test_a_long_document_is_sent_in_part_only(editor: Editor) -> None:
 @pytest.mark.parametrize(
     ("line", "units"), [(0, 5), (1, 1), (2, 0), (0, 2**31 - 1), (2**31 - 1, 0)]
 )
-async def test_a_position_that_is_none(editor: Editor, line: int, units: int) -> None:
+async def test_a_position_that_is_none(editor: InlineEditor, line: int, units: int) -> None:
     editor.open("x = \n|")
     assert await editor.completion.suggest(URI, line, units, invoked=True) is None
     assert editor.engine.calls == []
 
 
-async def test_the_middle_of_a_character_is_no_position(editor: Editor) -> None:
+async def test_the_middle_of_a_character_is_no_position(editor: InlineEditor) -> None:
     editor.open("x = 😀|")
     assert await editor.completion.suggest(URI, 0, 5, invoked=True) is None
     assert await editor.completion.suggest(URI, 0, 6, invoked=True) is not None
 
 
-async def test_an_unknown_document(editor: Editor) -> None:
+async def test_an_unknown_document(editor: InlineEditor) -> None:
     assert await editor.completion.suggest("file:///other.py", 0, 0, invoked=True) is None
 
 
@@ -142,10 +96,18 @@ async def test_an_unknown_document(editor: Editor) -> None:
     "settings",
     [Settings(enabled=False), Settings(disabled_languages=frozenset({"python"}))],
 )
-async def test_switched_off(editor: Editor, settings: Settings) -> None:
+async def test_switched_off(editor: InlineEditor, settings: Settings) -> None:
     editor.settings = settings
     assert await editor.ask("x = |") is None
     assert editor.engine.calls == []
+
+
+async def test_paused(editor: InlineEditor) -> None:
+    editor.paused = True
+    assert await editor.ask("x = |") is None
+    assert editor.engine.calls == []
+    editor.paused = False
+    assert await editor.ask("x = |") is not None
 
 
 @pytest.mark.parametrize(
@@ -153,13 +115,13 @@ async def test_switched_off(editor: Editor, settings: Settings) -> None:
     ["|", "\n\n  |\n", "a\0b|", "x" * 5_000_001 + "|", "x = '\ud83d' + |"],
     ids=["empty", "blank", "binary", "huge", "half a character"],
 )
-async def test_documents_without_completions(editor: Editor, text: str) -> None:
+async def test_documents_without_completions(editor: InlineEditor, text: str) -> None:
     assert await editor.ask(text) is None
     assert editor.engine.calls == []
     assert editor.told == []
 
 
-async def test_inside_of_a_word_only_when_asked(editor: Editor) -> None:
+async def test_inside_of_a_word_only_when_asked(editor: InlineEditor) -> None:
     assert await editor.ask("val|ue = 1", invoked=False) is None
     assert editor.engine.calls == []
     assert await editor.ask("val|ue = 1", invoked=True) is not None
@@ -169,19 +131,19 @@ async def test_inside_of_a_word_only_when_asked(editor: Editor) -> None:
 
 
 @pytest.mark.parametrize("uri", ["file:///project/.env", "file:///p/id_rsa", "git:/p/a.pem?ref"])
-async def test_a_secret_file_is_never_sent(editor: Editor, uri: str) -> None:
+async def test_a_secret_file_is_never_sent(editor: InlineEditor, uri: str) -> None:
     assert await editor.ask("x = |", uri=uri) is None
     assert editor.engine.calls == []
 
 
 @pytest.mark.parametrize("answer", [GitAnswer.IGNORED, GitAnswer.UNKNOWN])
-async def test_an_ignored_file_is_never_sent(editor: Editor, answer: GitAnswer) -> None:
+async def test_an_ignored_file_is_never_sent(editor: InlineEditor, answer: GitAnswer) -> None:
     editor.git = answer
     assert await editor.ask("x = |") is None
     assert editor.engine.calls == []
 
 
-async def test_a_secret_text_is_never_sent(editor: Editor) -> None:
+async def test_a_secret_text_is_never_sent(editor: InlineEditor) -> None:
     key = "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n"
     assert await editor.ask(key + "x = |") is None
     assert await editor.ask("x = |\n" + key) is None
@@ -191,7 +153,7 @@ async def test_a_secret_text_is_never_sent(editor: Editor) -> None:
 # --- time ------------------------------------------------------------------------------------
 
 
-async def test_the_pause_is_for_typing_only(editor: Editor) -> None:
+async def test_the_pause_is_for_typing_only(editor: InlineEditor) -> None:
     editor.settings = Settings(debounce_ms=75)
     await editor.ask("x = |", invoked=True)
     assert editor.pauses == []
@@ -199,23 +161,23 @@ async def test_the_pause_is_for_typing_only(editor: Editor) -> None:
     assert editor.pauses == [0.075]
 
 
-async def test_no_pause_is_no_pause(editor: Editor) -> None:
+async def test_no_pause_is_no_pause(editor: InlineEditor) -> None:
     await editor.ask("x = |", invoked=False)
     assert editor.pauses == []
 
 
-async def test_typing_on_during_the_pause_asks_nothing(editor: Editor) -> None:
+async def test_typing_on_during_the_pause_asks_nothing(editor: InlineEditor) -> None:
     editor.settings = Settings(debounce_ms=75)
     editor.meanwhile = lambda: _type(editor)
     assert await editor.ask("x = |", invoked=False) is None
     assert editor.engine.calls == []
 
 
-def _type(editor: Editor) -> None:
+def _type(editor: InlineEditor) -> None:
     editor.documents.change(URI, [Edit(0, 0, 0, 0, "y")])
 
 
-async def test_an_answer_for_an_older_text_is_dropped(editor: Editor) -> None:
+async def test_an_answer_for_an_older_text_is_dropped(editor: InlineEditor) -> None:
     editor.engine.gate = asyncio.Event()
     asked = editor.begin("x = |")
     await editor.until_asked()
@@ -225,7 +187,9 @@ async def test_an_answer_for_an_older_text_is_dropped(editor: Editor) -> None:
 
 
 @pytest.mark.parametrize("reopened", [True, False])
-async def test_an_answer_for_a_closed_document_is_dropped(editor: Editor, reopened: bool) -> None:
+async def test_an_answer_for_a_closed_document_is_dropped(
+    editor: InlineEditor, reopened: bool
+) -> None:
     editor.engine.gate = asyncio.Event()
     asked = editor.begin("x = |")
     await editor.until_asked()
@@ -236,7 +200,7 @@ async def test_an_answer_for_a_closed_document_is_dropped(editor: Editor, reopen
     assert await asked is None
 
 
-async def test_a_newer_request_of_the_document_supersedes(editor: Editor) -> None:
+async def test_a_newer_request_of_the_document_supersedes(editor: InlineEditor) -> None:
     editor.engine.gate = asyncio.Event()
     line, units = editor.open("x = |")
     older = asyncio.create_task(editor.completion.suggest(URI, line, units, invoked=True))
@@ -249,7 +213,7 @@ async def test_a_newer_request_of_the_document_supersedes(editor: Editor) -> Non
     assert await newer is not None
 
 
-async def test_documents_do_not_supersede_each_other(editor: Editor) -> None:
+async def test_documents_do_not_supersede_each_other(editor: InlineEditor) -> None:
     editor.engine.gate = asyncio.Event()
     editor.open("x = |", uri="file:///a.py")
     editor.open("x = |", uri="file:///b.py")
@@ -262,24 +226,64 @@ async def test_documents_do_not_supersede_each_other(editor: Editor) -> None:
     assert None not in await asyncio.gather(*asked)
 
 
-async def test_a_cancelled_request_is_cancelled_in_the_daemon(editor: Editor) -> None:
+async def test_a_cancelled_request_is_cancelled_in_the_daemon(editor: InlineEditor) -> None:
     editor.engine.gate = asyncio.Event()
     asked = editor.begin("x = |")
     await editor.until_asked()
     asked.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asked
-    assert editor.engine.cancelled == 1
+    await eventually(lambda: editor.engine.cancelled == 1, "the end of the request")
+
+
+async def test_a_request_that_was_typed_on_is_left_to_be_ridden_for_a_moment(
+    editor: InlineEditor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingle_lsp.inline_completion.GRACE", 0.05)
+    editor.engine.gate = asyncio.Event()
+    asked = editor.begin("x = |\n")
+    await editor.until_asked()
+    editor.documents.change(URI, [Edit(0, 4, 0, 4, "a")])
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert editor.engine.cancelled == 0
+    # Nobody came: it ends.
+    await eventually(lambda: editor.engine.cancelled == 1, "the end of the request")
+
+
+async def test_the_next_suggestion_is_computed_while_one_is_read(editor: InlineEditor) -> None:
+    editor.settings = replace(editor.settings, prefetch=True)
+    assert await editor.ask("x = |\ny", invoked=False) == "a + b"
+    await editor.until_asked(2)
+    guess = editor.engine.calls[1]
+    assert (guess["prefix"], guess["suffix"]) == ("x = a + b", "\ny")
+    assert guess["speculative"] is True
+    await eventually(lambda: not editor.completion._ahead, "the guess")
+    # Accepted: the next one is there already.
+    editor.documents.change(URI, [Edit(0, 4, 0, 4, "a + b")])
+    assert await editor.texts((0, 9)) == ["a + b"]
+    await eventually(lambda: not editor.completion._ahead, "what follows that")
+    assert len(editor.engine.calls) == 2
+
+
+async def test_nothing_is_computed_ahead_unless_somebody_wants_it(editor: InlineEditor) -> None:
+    assert await editor.ask("x = |", invoked=False) == "a + b"
+    assert not editor.completion._ahead
+    editor.settings = replace(editor.settings, prefetch=True)
+    editor.engine.reply = Completion(text="", finish="stop")
+    assert await editor.ask("x = |", invoked=False) is None
+    assert not editor.completion._ahead
 
 
 async def test_a_daemon_that_hangs_is_given_up(
-    editor: Editor, monkeypatch: pytest.MonkeyPatch
+    editor: InlineEditor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingle_lsp.inline_completion.PATIENCE", 0.0)
+    monkeypatch.setattr("ingle_lsp.infilling.PATIENCE", 0.0)
     editor.settings = Settings(deadline_ms=50)
     editor.engine.gate = asyncio.Event()
     assert await editor.ask("x = |") is None
-    assert editor.engine.cancelled == 1
+    await eventually(lambda: editor.engine.cancelled == 1, "the end of the request")
     assert editor.told == []
 
 
@@ -290,21 +294,23 @@ async def test_a_daemon_that_hangs_is_given_up(
     ("confidence", "shown"), [(None, True), (0.61, True), (0.6, True), (0.59, False), (0.0, False)]
 )
 async def test_an_unsure_completion_is_not_shown(
-    editor: Editor, confidence: float | None, shown: bool
+    editor: InlineEditor, confidence: float | None, shown: bool
 ) -> None:
     editor.engine.reply = Completion(text="1", finish="stop", confidence=confidence)
-    assert (await editor.ask("x = |") is not None) is shown
+    assert (await editor.ask("x = |", invoked=False) is not None) is shown
+    # Who asks by a key gets what there is.
+    assert await editor.ask("x = |", invoked=True) == "1"
 
 
 @pytest.mark.parametrize("finish", ["cancelled", "superseded"])
-async def test_what_was_cut_off_is_not_shown(editor: Editor, finish: FinishReason) -> None:
+async def test_what_was_cut_off_is_not_shown(editor: InlineEditor, finish: FinishReason) -> None:
     editor.engine.reply = Completion(text="1", finish=finish)
     assert await editor.ask("x = |") is None
 
 
 @pytest.mark.parametrize("finish", ["length", "deadline"])
 async def test_the_last_line_of_an_unfinished_block_is_not_shown(
-    editor: Editor, finish: FinishReason
+    editor: InlineEditor, finish: FinishReason
 ) -> None:
     editor.engine.reply = Completion(text="\n    a = 1\n    re", finish=finish)
     assert await editor.ask("def f():|") == "\n    a = 1"
@@ -314,7 +320,7 @@ async def test_the_last_line_of_an_unfinished_block_is_not_shown(
 
 
 @pytest.mark.parametrize("error", [Busy("full"), DeadlineExceeded("late")])
-async def test_what_passes_is_not_told(editor: Editor, error: Exception) -> None:
+async def test_what_passes_is_not_told(editor: InlineEditor, error: Exception) -> None:
     editor.engine.failures = [error]
     assert await editor.ask("x = |") is None
     assert editor.told == []
@@ -324,7 +330,7 @@ async def test_what_passes_is_not_told(editor: Editor, error: Exception) -> None
 @pytest.mark.parametrize(
     "error", [ModelNotFound("no model: `ingle pull`"), InternalError("our mistake"), Malformed("x")]
 )
-async def test_what_the_user_can_mend_is_told_once(editor: Editor, error: Exception) -> None:
+async def test_what_the_user_can_mend_is_told_once(editor: InlineEditor, error: Exception) -> None:
     editor.engine.failures = [error] * 5
     for _ in range(5):
         assert await editor.ask("x = |") is None
@@ -336,14 +342,14 @@ async def test_what_the_user_can_mend_is_told_once(editor: Editor, error: Except
 
 
 @pytest.mark.parametrize("error", [ConnectionLost("gone"), HelloRequired("who are you")])
-async def test_a_restarted_daemon_gets_a_second_try(editor: Editor, error: Exception) -> None:
+async def test_a_restarted_daemon_gets_a_second_try(editor: InlineEditor, error: Exception) -> None:
     editor.engine.failures = [error]
     assert await editor.ask("x = |") is not None
     assert len(editor.engine.calls) == 2
     assert editor.told == []
 
 
-async def test_a_daemon_that_went_away_is_told_once(editor: Editor) -> None:
+async def test_a_daemon_that_went_away_is_told_once(editor: InlineEditor) -> None:
     await editor.ask("x = |")
     editor.engine.failures = [ConnectionLost("gone")]
     editor.engine.down = DaemonNotRunning("ingled is not running")
@@ -353,7 +359,7 @@ async def test_a_daemon_that_went_away_is_told_once(editor: Editor) -> None:
     assert len(editor.engine.calls) == 2
 
 
-async def test_a_link_to_a_secret_is_never_sent(editor: Editor, tmp_path: Path) -> None:
+async def test_a_link_to_a_secret_is_never_sent(editor: InlineEditor, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("A=1")
     (tmp_path / "x.py").symlink_to(tmp_path / ".env")
     assert await editor.ask("x = |", uri=(tmp_path / "x.py").as_uri()) is None
@@ -363,7 +369,9 @@ async def test_a_link_to_a_secret_is_never_sent(editor: Editor, tmp_path: Path) 
 # --- cost ------------------------------------------------------------------------------------
 
 
-async def test_a_key_in_a_long_document_costs_what_it_costs_in_a_short_one(editor: Editor) -> None:
+async def test_a_key_in_a_long_document_costs_what_it_costs_in_a_short_one(
+    editor: InlineEditor,
+) -> None:
     async def seconds(lines: int) -> float:
         editor.open("value = compute(value)\n" * lines + "x = |")
         middle = lines // 2

@@ -23,7 +23,9 @@ LOAD = LoadModel(
     cache_mb=0,
     options={},
 )
-LOADED = Loaded(slots=1, context=256, device="d", dialect="x", memory_bytes=1)
+LOADED = Loaded(
+    slots=1, context=256, device="d", dialect="x", memory_bytes=1, limits=[], exclusive=False
+)
 
 
 class FakeWorker:

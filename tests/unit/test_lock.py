@@ -10,7 +10,7 @@ import pytest
 
 from ingle import paths
 from ingle.errors import AlreadyRunning
-from ingled.file_lock import lock, unlock
+from ingle.file_lock import lock, unlock
 from ingled.lock import InstanceLock, lock_file, running_pid
 
 

@@ -27,7 +27,13 @@ def test_every_setting_is_taken(wrapped: bool) -> None:
         "multiline": "always",
         "minConfidence": 1,
         "deadlineMs": 500.0,
+        "candidates": 5,
+        "inComments": False,
+        "inStrings": False,
+        "prefetch": True,
+        "effort": "low",
         "disabledLanguages": ["markdown"],
+        "disabledFolders": ["/secret/"],
     }
     assert set(section) == {setting.name for setting in TABLE}
     settings, problems = updated(Settings(), {"ingle": section} if wrapped else section)
@@ -40,7 +46,13 @@ def test_every_setting_is_taken(wrapped: bool) -> None:
         multiline="always",
         min_confidence=1.0,
         deadline_ms=500,
+        candidates=5,
+        in_comments=False,
+        in_strings=False,
+        prefetch=True,
+        effort="low",
         disabled_languages=frozenset({"markdown"}),
+        disabled_folders=frozenset({"/secret"}),
     )
 
 
@@ -55,6 +67,7 @@ def test_every_setting_is_taken(wrapped: bool) -> None:
         ("debounceMs", 1.5),
         ("debounceMs", True),
         ("debounceMs", "75"),
+        ("debounceMs", ["auto"]),
         ("debounceMs", float("nan")),
         ("debounceMs", float("inf")),
         ("maxTokens", 0),
@@ -64,8 +77,18 @@ def test_every_setting_is_taken(wrapped: bool) -> None:
         ("minConfidence", float("nan")),
         ("minConfidence", True),
         ("deadlineMs", 0),
+        ("candidates", 0),
+        ("candidates", 11),
+        ("inComments", "false"),
+        ("inStrings", 0),
+        ("effort", "none"),
+        ("effort", 1),
         ("disabledLanguages", "markdown"),
         ("disabledLanguages", [1]),
+        ("disabledFolders", "/secret"),
+        ("disabledFolders", [1]),
+        ("disabledFolders", [""]),
+        ("disabledFolders", ["secret"]),
     ],
 )
 def test_a_wrong_value_is_refused_alone(name: str, value: Any) -> None:
@@ -79,9 +102,9 @@ def test_a_wrong_value_is_refused_alone(name: str, value: Any) -> None:
 
 
 def test_the_words_of_a_refusal() -> None:
-    _, problems = updated(Settings(), {"debounceMs": "fast"})
+    _, problems = updated(Settings(), {"deadlineMs": "fast"})
     assert problems == [
-        'ingle.debounceMs must be a whole number from 0 to 5000, not "fast": 75 stays in force'
+        'ingle.deadlineMs must be a whole number from 50 to 60000, not "fast": 2000 stays in force'
     ]
 
 
@@ -105,7 +128,8 @@ def test_a_section_that_is_no_object(section: Any) -> None:
 
 
 def test_what_is_left_out_stays_and_null_is_the_default() -> None:
-    settings, _ = updated(Settings(), {"debounceMs": 5, "maxTokens": 9})
+    settings, _ = updated(Settings(), {"debounceMs": 5, "maxTokens": 9, "effort": "high"})
+    settings, _ = updated(settings, {"effort": None})
     settings, _ = updated(settings, {"ingle": {"maxTokens": None}})
     assert settings == Settings(debounce_ms=5)
 

@@ -9,11 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingle.errors import LoadFailed
-from ingled.engines.engine import EngineEvent, Failed, Finished, Job, ModelSpec, Prefill, Tokens
+from ingled.engines.engine import (
+    EngineEvent,
+    Failed,
+    Finished,
+    Job,
+    ModelSpec,
+    Prefill,
+    Sampling,
+    Tokens,
+)
 from ingled.engines.scripted import Scripted, WordTokenizer
 
 
-def loaded(**options: str | int | float) -> Scripted:
+def loaded(**options: str | int | float | list[str]) -> Scripted:
     engine = Scripted()
     engine.load(
         ModelSpec(name="s", options={"tokens_per_second": 1e6, **options}),
@@ -65,6 +74,22 @@ def test_it_says_its_script_and_counts_its_tokens() -> None:
     assert (last.reason, last.prompt_tokens) == ("stop", len(prompt))
     assert last.completion_tokens == len(engine.tokenizer.encode("The answer is 42."))
     assert any(isinstance(event, Prefill) for event in events)
+
+
+def test_sampling_with_a_seed_gives_an_alternative() -> None:
+    engine = loaded(script="a", alternatives=["b", "c"])
+    wanted = {None: "a", 1: "b", 2: "c", 3: "b"}
+    for seed, text in wanted.items():
+        (said,) = run(engine, sampled(seed)).values()
+        assert [event.text for event in said if isinstance(event, Tokens)] == [text]
+    (said,) = run(engine, sampled(1, temperature=0.0)).values()
+    assert [event.text for event in said if isinstance(event, Tokens)] == ["a"]
+
+
+def sampled(seed: int | None, temperature: float = 0.7) -> Job:
+    return Job(
+        id=1, prompt=[1], max_tokens=5, sampling=Sampling(temperature=temperature, seed=seed)
+    )
 
 
 def test_it_stops_at_max_tokens_and_at_stop_ids() -> None:

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import pytest
 
 from ingle.errors import IngleError, ModelInvalid, ModelNotFound, StoreError
+from ingle.file_lock import file_lock
 from ingle.messages import ModelInfo
-from ingled.file_lock import file_lock
 from ingled.models import store as store_module
 from ingled.models.catalog import CatalogEntry
 from ingled.models.manifest import MANIFEST_NAME, Manifest, record_file, write_manifest
@@ -101,22 +101,28 @@ def test_an_interrupted_pull_is_listed_with_what_it_has(tmp_path: Path):
     assert info.reason.startswith("2.5 kB pulled: `ingle pull gpt-oss-20b` goes on")
 
 
-def test_the_engine_is_named_where_it_is_installed(tmp_path: Path):
+FORMATS = [
+    ("gpt-oss-20b", "llamacpp", "pip install 'ingle[cpu]'"),
+    ("gpt-oss-20b-safetensors", "exllamav2", "pip install 'ingle[rtx]'"),
+]
+
+
+@pytest.mark.parametrize(("model", "engine", "_remedy"), FORMATS)
+def test_the_engine_is_named_where_it_is_installed(
+    tmp_path: Path, model: str, engine: str, _remedy: str
+):
     listed = infos(Store(tmp_path))
-    assert (listed["gpt-oss-20b"].engine, listed["gpt-oss-20b"].reason) == ("llamacpp", "")
+    assert (listed[model].engine, listed[model].reason) == (engine, "")
 
 
-def test_a_missing_engine_comes_with_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(("model", "_engine", "remedy"), FORMATS)
+def test_a_missing_engine_comes_with_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, _engine: str, remedy: str
+):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    info = infos(Store(tmp_path))["gpt-oss-20b"]
+    info = infos(Store(tmp_path))[model]
     assert info.engine == ""
-    assert "pip install 'ingle[cpu]'" in info.reason
-
-
-def test_no_engine_is_promised_for_safetensors(tmp_path: Path):
-    info = infos(Store(tmp_path))["gpt-oss-20b-safetensors"]
-    assert info.engine == ""
-    assert "exllamav2" in info.reason
+    assert remedy in info.reason
 
 
 # --- resolve: names ------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""The library only asks whether this can be imported."""

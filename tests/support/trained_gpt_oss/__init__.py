@@ -1,0 +1,1 @@
+"""A very small gpt-oss that has something to say; see README.md."""
