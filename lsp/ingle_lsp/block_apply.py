@@ -19,7 +19,7 @@ from .answers import Refused, fitted, leaves_out
 from .block_place import Stretch, defined_beside, find
 from .blocks import Block, code_blocks
 from .documents import Document, Edit, Place
-from .edits import applied, document_edits
+from .edits import proven_edits
 from .requests import failure
 from .sources import place_of
 from .workspace_edits import apply_edit, support, workspace_edit
@@ -125,7 +125,7 @@ def _edits(
         place = chosen
     if leaves_out(code, document.between(place.start, place.end)):
         raise Refused("the block leaves out code that should stay: apply it by hand")
-    return _proven(document, *_fitted(document, place, code))
+    return proven_edits(document, *_fitted(document, place, code))
 
 
 def _selection(document: Document, selection: Range | None) -> Stretch | None:
@@ -164,12 +164,3 @@ def _fitted(document: Document, place: Stretch, code: str) -> tuple[Place, Place
     if after.strip() and "\n" not in code:
         return place.start, place.start, code.strip()
     return whole[1], whole[1], document.line_end + text
-
-
-def _proven(document: Document, start: Place, end: Place, new: str) -> list[Edit]:
-    """As few and small edits as there can be, once it is sure that they give the wanted text."""
-    edits = document_edits(document, start, end, new)
-    wanted = document.between(Place(0, 0), start) + new + document.between(end, document.end)
-    if applied(document, edits) != wanted:
-        raise Refused("the edit would not apply: this is a bug of ingle-lsp")
-    return edits

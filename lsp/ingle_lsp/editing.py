@@ -8,7 +8,6 @@ where tests go `conventional_tests`, what is sent `about_part` and `prompts`.
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +27,7 @@ from .answers import Refused, code_of, fitted, indentation
 from .block_place import Stretch, defined_beside
 from .conventional_tests import TestPlace, is_program, is_test_file, place_for, shown
 from .documents import Document, Mark, Place
-from .edits import applied, document_edits
+from .edits import proven_edits
 from .enclosing import Part, around, definitions, enclosing
 from .privacy import path_of
 from .progress import Work
@@ -39,8 +38,6 @@ from .workspace_edits import Support, support, workspace_edit
 
 if TYPE_CHECKING:
     from .server import IngleServer
-
-log = logging.getLogger(__name__)
 
 Action = Literal["fix", "tests", "document", "refactor"]
 
@@ -184,11 +181,7 @@ class Editing:
         self, document: Document, start: Place, end: Place, new: str, *, created: bool = False
     ) -> types.WorkspaceEdit:
         """The edit that puts `new` in place of a stretch, once it is sure that it does."""
-        edits = document_edits(document, start, end, new)
-        wanted = document.between(Place(0, 0), start) + new + document.between(end, document.end)
-        if applied(document, edits) != wanted:
-            log.error("edits did not give the text that they were made for")
-            raise Refused("the edit would not apply: this is a bug of ingle-lsp")
+        edits = proven_edits(document, start, end, new)
         return workspace_edit(document, edits, self._support, new=created)
 
     @property

@@ -8,12 +8,16 @@ No change begins or ends between "\\r" and "\\n": an editor has no such position
 from __future__ import annotations
 
 import io
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
+from .answers import Refused
 from .documents import Document, Edit, Place
+
+log = logging.getLogger(__name__)
 
 #: Words, marks, blanks, line ends: together they are the whole text.
 _PIECE = re.compile(r"\r\n|\r|\n|[^\S\r\n]+|\w+|[^\w\s]")
@@ -67,6 +71,16 @@ def document_edits(document: Document, start: Place, end: Place, new: str) -> li
     for change in changes(old, new):
         found.append(Edit(*units(change.start), *units(change.end), change.text))
     return found
+
+
+def proven_edits(document: Document, start: Place, end: Place, new: str) -> list[Edit]:
+    """`document_edits`, once it is sure that they give the wanted text. Raises `Refused`."""
+    edits = document_edits(document, start, end, new)
+    wanted = document.between(Place(0, 0), start) + new + document.between(end, document.end)
+    if applied(document, edits) != wanted:
+        log.error("edits did not give the text that they were made for")
+        raise Refused("the edit would not apply: this is a bug of ingle-lsp")
+    return edits
 
 
 def applied(document: Document, edits: Iterable[Edit]) -> str:

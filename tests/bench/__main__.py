@@ -12,6 +12,7 @@ import psutil
 
 from . import (
     cancel,
+    editors,
     first_token,
     footprint,
     growth,
@@ -33,6 +34,7 @@ MEASUREMENTS: dict[str, Callable[[Stage], list[Result]]] = {
     "cancel": cancel.measure,
     "footprint": footprint.measure,
     "language_server": language_server.measure,
+    "editors": editors.measure,
     "typing": typing_sessions.measure,
     "growth": growth.measure,
     "load": load.measure,

@@ -1,9 +1,4 @@
-"""Emacs: from a key to ghost text on the screen, and what loading the package costs.
-
-The engine is the scripted one at a pace that costs nothing, so all that is measured is ours and
-Emacs's: the plugin, the language server, the daemon, and the drawing. Typing needs no pause here
-(`debounceMs` 0), because that pause is the user's choice.
-"""
+"""Emacs: from a key to ghost text on the screen, and what loading the package costs."""
 
 from __future__ import annotations
 
@@ -11,41 +6,25 @@ import re
 import sys
 import tempfile
 import time
-from pathlib import Path
 
-from support.daemons import SCRIPTED, DaemonUnderTest
 from support.emacs import PLUGIN, Emacs, batch
 from support.waiting import wait_until
 
-GHOST = "a + b"
-#: Letters to a line, so that no line wraps.
-LINE = 40
+from .instant import GHOST, LETTERS, LINE, instant_daemon
 
 
 def key_to_ghost(keys: int = 100) -> list[float]:
     """Milliseconds from each key to the ghost text that it brings, drawn in the terminal."""
-    with tempfile.TemporaryDirectory(prefix="ingle-b-") as folder:
-        daemon = DaemonUnderTest(Path(folder) / "d", **SCRIPTED)
-        daemon.configure(
-            scripted={
-                "script": GHOST,
-                "tokens_per_second": 1e5,
-                "prefill_tokens_per_second": 1e7,
-            }
-        )
-        daemon.start()
-        home = Path(folder) / "e"
+    with instant_daemon() as daemon:
+        home = daemon.home / "e"
         home.mkdir()
         file = home / "typed.py"
         file.write_text("# A file of names.\n")
         # Without the recording proxy between.
         command = f'(setq ingle-lsp-command \'("{sys.executable}" "-m" "ingle_lsp.server"))'
-        try:
-            with Emacs(home, str(file), env=daemon.env, config=command) as emacs:
-                emacs.eval("(progn (goto-char (point-max)) t)")
-                return _typed(emacs, keys)
-        finally:
-            daemon.close()
+        with Emacs(home, str(file), env=daemon.env, config=command) as emacs:
+            emacs.eval("(progn (goto-char (point-max)) t)")
+            return _typed(emacs, keys)
 
 
 def _typed(emacs: Emacs, keys: int) -> list[float]:
@@ -62,8 +41,7 @@ def _typed(emacs: Emacs, keys: int) -> list[float]:
             wait_until(lambda: emacs.eval("(bolp)") is True, what="a new line")
             if row == 15:
                 emacs.eval("(progn (recenter 15) t)")
-        # Never the letter that the ghost text begins with.
-        letter = "bcdefghijklm"[number % 12]
+        letter = LETTERS[number % len(LETTERS)]
         line += letter
         expected = line + GHOST
         pressed = time.monotonic()

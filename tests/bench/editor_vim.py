@@ -1,52 +1,32 @@
-"""Vim: from a key to ghost text on the screen, and what the plugin adds to Vim's start.
-
-The engine is the scripted one at a pace that costs nothing, so all that is measured is ours and
-Vim's: the plugin, the language server, the daemon, and the drawing. Typing needs no pause here
-(`debounceMs` 0), because that pause is the user's choice.
-"""
+"""Vim: from a key to ghost text on the screen, and what the plugin adds to Vim's start."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from support.daemons import SCRIPTED, DaemonUnderTest
 from support.vim import PLUGIN, Vim, program
 from support.waiting import wait_until
 
-GHOST = "a + b"
-#: Letters to a line, so that no line wraps.
-LINE = 40
+from .instant import GHOST, LETTERS, LINE, SETTINGS, instant_daemon
 
 
 def key_to_ghost(keys: int = 100) -> list[float]:
     """Milliseconds from each key to the ghost text that it brings, drawn in the terminal."""
-    with tempfile.TemporaryDirectory(prefix="ingle-b-") as folder:
-        daemon = DaemonUnderTest(Path(folder) / "d", **SCRIPTED)
-        daemon.configure(
-            scripted={
-                "script": GHOST,
-                "tokens_per_second": 1e5,
-                "prefill_tokens_per_second": 1e7,
-            }
-        )
-        daemon.start()
-        home = Path(folder) / "v"
+    with instant_daemon() as daemon:
+        home = daemon.home / "e"
         home.mkdir()
         (home / "typed.py").write_text("# A file of names.\n")
         # Without the recording proxy between.
-        settings = "{'debounceMs': 0, 'minConfidence': 0}"
-        command = f"['{sys.executable}', '-m', 'ingle_lsp.server']"
-        config = f"let g:ingle = {{'cmd': {command}, 'settings': {settings}}}"
-        try:
-            with Vim(home, "typed.py", env=daemon.env, config=config) as vim:
-                wait_until(lambda: vim.expr("ingle#documents#IsAttached(1)"), what="a document")
-                return _typed(vim, keys)
-        finally:
-            daemon.close()
+        command = json.dumps([sys.executable, "-m", "ingle_lsp.server"])
+        config = f"let g:ingle = {{'cmd': {command}, 'settings': {json.dumps(SETTINGS)}}}"
+        with Vim(home, "typed.py", env=daemon.env, config=config) as vim:
+            wait_until(lambda: vim.expr("ingle#documents#IsAttached(1)"), what="a document")
+            return _typed(vim, keys)
 
 
 def _typed(vim: Vim, keys: int) -> list[float]:
@@ -60,8 +40,7 @@ def _typed(vim: Vim, keys: int) -> list[float]:
         if len(line) > LINE:
             vim.type("<Esc>S")
             line = ""
-        # Never the letter that the ghost text begins with.
-        letter = "bcdefghijklm"[number % 12]
+        letter = LETTERS[number % len(LETTERS)]
         line += letter
         pressed = time.monotonic()
         vim.type(letter)

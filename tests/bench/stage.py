@@ -33,6 +33,8 @@ class Sizes:
     cancels: int = 15
     loads: int = 3
     keys: int = 300
+    editor_keys: int = 100
+    editor_starts: int = 10
     document_lines: int = 100_000
     traces: int = 4
     trace_keys: int = 250
@@ -56,6 +58,8 @@ QUICK = Sizes(
     cancels=2,
     loads=1,
     keys=20,
+    editor_keys=5,
+    editor_starts=2,
     document_lines=10_000,
     traces=1,
     trace_keys=20,

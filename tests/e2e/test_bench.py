@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.editors import EDITORS
 from bench.traces import LONGEST, SHORTEST, traces
 from bench.typist import Document
 
@@ -87,7 +88,7 @@ FIGURES |= {f"growth.key_{lines}" for lines in (1_000, 10_000)}
 FIGURES |= {f"growth.context_1024.{name}" for name in ("prefill", "first_token", "step", "memory")}
 PICTURES = ("typing-latency", "typing-by-chats", "growth-clients", "growth-documents")
 #: What the project promises to reach.
-TARGETS = {
+TARGETS: dict[str, tuple[str, float]] = {
     "throughput.ratio": ("at_least", 0.95),
     "first_token.warm_added": ("at_most", 5.0),
     "first_token.warm_added_net": ("at_most", 5.0),
@@ -109,6 +110,16 @@ TARGETS = {
     "growth.idle_clients_cpu": ("at_most", 1.0),
     "growth.key": ("at_most", 3.0),
 }
+# The plugins, in the editors that are there.
+for _editor in EDITORS:
+    if _editor.is_installed():
+        FIGURES |= {f"{_editor.figure}.{kind}" for kind in ("key_to_ghost", "start")}
+        for _kind, _bound in (
+            ("key_to_ghost", _editor.ghost_at_most),
+            ("start", _editor.start_at_most),
+        ):
+            if _bound is not None:
+                TARGETS[f"{_editor.figure}.{_kind}"] = ("at_most", _bound)
 
 
 def _bench(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.daemons import SCRIPTED, DaemonUnderTest
+from support.daemons import DaemonUnderTest, saying
 from support.emacs import Emacs, needs_emacs, needs_tmux
 from support.fake_language_server import Play
 from support.lsp_proxy import proxy_command
@@ -28,13 +26,8 @@ ANSWER = "It subtracts:\n\n```python\ndef add(a, b):\n    return a + b\n```\n"
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[DaemonUnderTest]:
     """One that completes everything with `a + b`; for tests that leave it as it is."""
-    folder = Path(tempfile.mkdtemp(prefix="ingle-e-"))
-    daemon = DaemonUnderTest(folder, **SCRIPTED)
-    daemon.configure(scripted={"script": "a + b"})
-    daemon.start()
-    yield daemon
-    daemon.close()
-    shutil.rmtree(folder, ignore_errors=True)
+    with saying("a + b") as daemon:
+        yield daemon
 
 
 @pytest.fixture

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from support.daemons import SCRIPTED, DaemonUnderTest
+from support.daemons import DaemonUnderTest, saying
 from support.nvim import Neovim, starter, versions
 
 pytestmark = [pytest.mark.editor, pytest.mark.slow]
@@ -30,13 +28,8 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[DaemonUnderTest]:
     """One that answers everything with `ANSWER`."""
-    folder = Path(tempfile.mkdtemp(prefix="ingle-n-"))
-    daemon = DaemonUnderTest(folder, **SCRIPTED)
-    daemon.configure(scripted={"script": ANSWER})
-    daemon.start()
-    yield daemon
-    daemon.close()
-    shutil.rmtree(folder, ignore_errors=True)
+    with saying(ANSWER) as daemon:
+        yield daemon
 
 
 @pytest.fixture(scope="module", params=versions())

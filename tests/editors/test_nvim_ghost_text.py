@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from support.daemons import SCRIPTED, DaemonUnderTest
+from support.daemons import DaemonUnderTest, saying
 from support.nvim import Neovim, starter, versions
 
 pytestmark = [pytest.mark.editor, pytest.mark.slow]
@@ -26,13 +25,8 @@ BLOCKS = "require('ingle').setup { settings = { multiline = 'always' } }"
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[DaemonUnderTest]:
     """One that completes everything with `a + b`."""
-    folder = Path(tempfile.mkdtemp(prefix="ingle-n-"))
-    daemon = DaemonUnderTest(folder, **SCRIPTED)
-    daemon.configure(scripted={"script": "a + b"})
-    daemon.start()
-    yield daemon
-    daemon.close()
-    shutil.rmtree(folder, ignore_errors=True)
+    with saying("a + b") as daemon:
+        yield daemon
 
 
 @pytest.fixture(scope="module", params=versions())

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.daemons import SCRIPTED, DaemonUnderTest
+from support.daemons import DaemonUnderTest, saying
 from support.fake_language_server import Play
 from support.vim import Vim, reason_to_skip, starter
 
@@ -37,13 +35,8 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[DaemonUnderTest]:
     """One that answers everything with `ANSWER`."""
-    folder = Path(tempfile.mkdtemp(prefix="ingle-v-"))
-    daemon = DaemonUnderTest(folder, **SCRIPTED)
-    daemon.configure(scripted={"script": ANSWER})
-    daemon.start()
-    yield daemon
-    daemon.close()
-    shutil.rmtree(folder, ignore_errors=True)
+    with saying(ANSWER) as daemon:
+        yield daemon
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from support.daemons import SCRIPTED, DaemonUnderTest
+from support.daemons import DaemonUnderTest, saying
 from support.fake_language_server import Play
 from support.vim import Vim, reason_to_skip, starter
 
@@ -33,13 +31,8 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[DaemonUnderTest]:
     """One that completes everything with `a + b`."""
-    folder = Path(tempfile.mkdtemp(prefix="ingle-v-"))
-    daemon = DaemonUnderTest(folder, **SCRIPTED)
-    daemon.configure(scripted={"script": "a + b"})
-    daemon.start()
-    yield daemon
-    daemon.close()
-    shutil.rmtree(folder, ignore_errors=True)
+    with saying("a + b") as daemon:
+        yield daemon
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 from ingle.version import __version__
 from ingle_lsp.extension import VERSION
 from ingle_lsp.settings import TABLE
-from support.daemons import SCRIPTED, DaemonUnderTest
+from support.daemons import DaemonUnderTest, saying
 from support.vim import PLUGIN, Vim, program, reason_to_skip, starter
 
 pytestmark = [
@@ -32,13 +31,8 @@ STATUS = "ingle#StatusLine()"
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[DaemonUnderTest]:
     """One that completes everything with `a + b`."""
-    folder = Path(tempfile.mkdtemp(prefix="ingle-v-"))
-    daemon = DaemonUnderTest(folder, **SCRIPTED)
-    daemon.configure(scripted={"script": "a + b"})
-    daemon.start()
-    yield daemon
-    daemon.close()
-    shutil.rmtree(folder, ignore_errors=True)
+    with saying("a + b") as daemon:
+        yield daemon
 
 
 @pytest.fixture

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +146,20 @@ class DaemonUnderTest:
                 return True
         except (IngleError, OSError, ValueError):
             return False
+
+
+@contextmanager
+def saying(script: str, **scripted: Any) -> Iterator[DaemonUnderTest]:
+    """A running daemon in a folder of its own, whose scripted engine answers everything so."""
+    # Short, because sockets live in it.
+    folder = Path(tempfile.mkdtemp(prefix="ingle-d-"))
+    daemon = DaemonUnderTest(folder, **SCRIPTED)
+    daemon.configure(scripted={"script": script} | scripted)
+    try:
+        yield daemon.start()
+    finally:
+        daemon.close()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _toml(value: Any) -> str:
