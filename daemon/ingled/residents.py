@@ -116,10 +116,20 @@ class Residents:
             service.configure(settings)
 
     async def catalog(self) -> list[ModelInfo]:
-        """The store's models, the resident ones marked."""
-        resident = {name for name, service in self._services.items() if service.state == "ready"}
+        """The store's models, the resident ones marked, and what else is resident."""
         listed: list[ModelInfo] = await asyncio.to_thread(lambda: self._store().list())
-        return [msgspec.structs.replace(info, resident=info.name in resident) for info in listed]
+        resident = {
+            name: service for name, service in self._services.items() if service.state == "ready"
+        }
+        marked = [
+            msgspec.structs.replace(info, resident=resident.pop(info.name, None) is not None)
+            for info in listed
+        ]
+        others = [
+            ModelInfo(name=name, installed=True, resident=True, engine=service.engine)
+            for name, service in resident.items()
+        ]
+        return marked + others
 
     async def close(self, why: IngleError) -> None:
         """End every worker."""

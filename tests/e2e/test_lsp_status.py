@@ -117,6 +117,9 @@ async def test_models_come_and_go_from_the_menu(make_daemon: MakeDaemon) -> None
         assert all(not model["resident"] for model in await editor.command("ingle.models"))
         await editor.command("ingle.loadModel", {"model": "scripted"})
         assert (await until(editor, "ready"))["model"] == "scripted"
+        # It is not in the store, like a file that was loaded by its path.
+        *_, last = await editor.command("ingle.models")
+        assert (last["name"], last["installed"], last["resident"]) == ("scripted", True, True)
         await editor.command("ingle.unloadModel")
         await until(editor, "idle")
         with pytest.raises(JsonRpcException, match="is not resident"):

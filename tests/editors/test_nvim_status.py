@@ -117,7 +117,8 @@ def test_one_command_starts_the_daemon(start: Start, make_daemon: MakeDaemon) ->
         psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=20)
 
 
-def test_models_are_loaded_and_unloaded(nvim: Neovim) -> None:
+def test_models_are_loaded_and_unloaded(start: Start, make_daemon: MakeDaemon) -> None:
+    nvim = start(CODE, env=make_daemon().start().env)
     wait_status(nvim, "scripted")
     nvim.type(":Ingle models<CR>")
     nvim.wait_line("1: scripted: loaded")
@@ -127,8 +128,9 @@ def test_models_are_loaded_and_unloaded(nvim: Neovim) -> None:
     nvim.type(":Ingle load scripted<CR>")
     nvim.wait_line("scripted is loaded")
     wait_status(nvim, "scripted")
-    nvim.type(":Ingle load nonsense<CR>")
-    nvim.wait_message("nonsense")
+    nvim.type(":Ingle unload nonsense<CR>")
+    nvim.wait_message("'nonsense' is not resident")
+    assert nvim.errors() == []
 
 
 def test_suggestions_are_paused(nvim: Neovim) -> None:

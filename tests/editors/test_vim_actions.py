@@ -178,7 +178,7 @@ def test_code_actions_are_chosen_from(vim: Vim) -> None:
     vim.type(line.partition("║")[2].split()[0])
     vim.wait_line("ingle://Explain: add")
     vim.type("5gg:Ingle actions<CR>")
-    vim.wait_line("Explain")
+    vim.wait_line("║ 2 Write tests")
     vim.type("jj<Esc>")
     vim.settle()
     assert vim.text() == LINES

@@ -22,6 +22,11 @@ local function shortened(text)
   return vim.fn.strcharpart(text, 0, room - 1) .. '…'
 end
 
+--- Take off the screen what somebody chose from: below it, a message would wait for ENTER.
+local function clear_choices()
+  vim.cmd('redraw')
+end
+
 local function tell(text, level)
   text = vim.trim((text:gsub('%s+', ' ')))
   if not vim.startswith(text, 'ingle: ') then
@@ -31,6 +36,7 @@ local function tell(text, level)
   if #M.recent > KEPT then
     table.remove(M.recent, 1)
   end
+  clear_choices()
   vim.notify(goes_to_command_line() and shortened(text) or text, level, { title = 'ingle' })
 end
 
@@ -52,6 +58,7 @@ end
 --- Say what is being done, without a place in the history of messages.
 ---@param text string
 function M.progress(text)
+  clear_choices()
   vim.api.nvim_echo({ { shortened('ingle: ' .. text) } }, false, {})
 end
 
