@@ -12,6 +12,7 @@ import pytest
 
 from support.daemons import DaemonUnderTest, saying
 from support.nvim import Neovim, starter, versions
+from support.shared_editor import SharedEditor, shared_editor
 
 pytestmark = [pytest.mark.editor, pytest.mark.slow]
 
@@ -43,21 +44,21 @@ def program(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def shared(program: str, daemon: DaemonUnderTest) -> Iterator[Neovim]:
+def shared(program: str, daemon: DaemonUnderTest) -> Iterator[SharedEditor[Neovim]]:
     """One that tests without a configuration share."""
-    with Neovim(program, daemon.home / f"n{next(_numbers)}", env=daemon.env) as nvim:
-        yield nvim
+    with shared_editor(
+        lambda: Neovim(program, daemon.home / f"n{next(_numbers)}", env=daemon.env)
+    ) as shared:
+        yield shared
 
 
 @pytest.fixture
-def nvim(shared: Neovim) -> Iterator[Neovim]:
+def nvim(shared: SharedEditor[Neovim]) -> Iterator[Neovim]:
     """The shared Neovim with `add.py`, the cursor in its function; no error may be shown."""
-    shared.edit(f"add{next(_numbers)}.py", ADD)
-    shared.command("5")
-    yield shared
-    shared.type("<C-\\><C-n>")
-    shared.settle()
-    assert shared.errors() == []
+    with shared.at_rest() as nvim:
+        nvim.edit(f"add{next(_numbers)}.py", ADD)
+        nvim.command("5")
+        yield nvim
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 
 from support.daemons import DaemonUnderTest, saying
 from support.nvim import Neovim, starter, versions
+from support.shared_editor import SharedEditor, shared_editor
 
 pytestmark = [pytest.mark.editor, pytest.mark.slow]
 
@@ -39,21 +40,20 @@ def program(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def shared(program: str, daemon: DaemonUnderTest) -> Iterator[Neovim]:
+def shared(program: str, daemon: DaemonUnderTest) -> Iterator[SharedEditor[Neovim]]:
     """One that tests without a configuration share."""
-    home = daemon.home / f"n{next(_numbers)}"
-    with Neovim(program, home, env=daemon.env, size=(100, 30)) as nvim:
-        yield nvim
+    with shared_editor(
+        lambda: Neovim(program, daemon.home / f"n{next(_numbers)}", env=daemon.env, size=(100, 30))
+    ) as shared:
+        yield shared
 
 
 @pytest.fixture
-def nvim(shared: Neovim) -> Iterator[Neovim]:
+def nvim(shared: SharedEditor[Neovim]) -> Iterator[Neovim]:
     """The shared Neovim with `add.py`, as it is after a start; no error may have been shown."""
-    shared.edit(f"add{next(_numbers)}.py", ADD)
-    yield shared
-    shared.type("<C-\\><C-n>")
-    shared.settle()
-    assert shared.errors() == []
+    with shared.at_rest() as nvim:
+        nvim.edit(f"add{next(_numbers)}.py", ADD)
+        yield nvim
 
 
 @pytest.fixture

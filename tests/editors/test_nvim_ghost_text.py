@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from support.daemons import DaemonUnderTest, saying
 from support.nvim import Neovim, starter, versions
+from support.shared_editor import SharedEditor, shared_editor
 
 pytestmark = [pytest.mark.editor, pytest.mark.slow]
 
@@ -43,18 +43,21 @@ def start(program: str, home: Path, daemon: DaemonUnderTest) -> Iterator[Start]:
 
 
 @pytest.fixture(scope="module")
-def shared(program: str, daemon: DaemonUnderTest) -> Iterator[Neovim]:
+def shared(program: str, daemon: DaemonUnderTest) -> Iterator[SharedEditor[Neovim]]:
     """One that tests without a configuration share."""
-    with Neovim(program, daemon.home / Path(tempfile.mkdtemp()).name, env=daemon.env) as nvim:
-        yield nvim
+    with shared_editor(
+        lambda: Neovim(program, daemon.home / f"n{next(_numbers)}", env=daemon.env)
+    ) as shared:
+        yield shared
 
 
 @pytest.fixture
-def editor(shared: Neovim) -> Iterator[Neovim]:
+def editor(shared: SharedEditor[Neovim]) -> Iterator[Neovim]:
     """The shared Neovim with `add.py`, as it is after a start."""
-    shared.edit(f"add{next(_numbers)}.py", ADD)
-    yield shared
-    no_trouble(shared)
+    with shared.at_rest() as editor:
+        editor.edit(f"add{next(_numbers)}.py", ADD)
+        yield editor
+        no_trouble(editor)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from support.daemons import DaemonUnderTest, saying
+from support.shared_editor import SharedEditor, shared_editor
 from support.vim import Vim, reason_to_skip, starter
 
 pytestmark = [
@@ -42,21 +43,21 @@ def daemon() -> Iterator[DaemonUnderTest]:
 
 
 @pytest.fixture(scope="module")
-def shared(daemon: DaemonUnderTest) -> Iterator[Vim]:
+def shared(daemon: DaemonUnderTest) -> Iterator[SharedEditor[Vim]]:
     """One that tests without a configuration share."""
-    with Vim(daemon.home / "shared", env=daemon.env) as vim:
-        yield vim
+    with shared_editor(
+        lambda: Vim(daemon.home / f"shared{next(_numbers)}", env=daemon.env)
+    ) as shared:
+        yield shared
 
 
 @pytest.fixture
-def vim(shared: Vim) -> Iterator[Vim]:
+def vim(shared: SharedEditor[Vim]) -> Iterator[Vim]:
     """The shared Vim with `add.py`, the cursor in its function; no error may be shown."""
-    shared.edit(f"add{next(_numbers)}.py", ADD)
-    shared.command("call setloclist(0, []) | call setqflist([]) | 5")
-    yield shared
-    shared.type("<C-\\><C-n>")
-    shared.settle()
-    assert shared.errors() == []
+    with shared.at_rest() as vim:
+        vim.edit(f"add{next(_numbers)}.py", ADD)
+        vim.command("call setloclist(0, []) | call setqflist([]) | 5")
+        yield vim
 
 
 @pytest.fixture

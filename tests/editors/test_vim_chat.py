@@ -11,6 +11,7 @@ import pytest
 
 from support.daemons import DaemonUnderTest, saying
 from support.fake_language_server import Play
+from support.shared_editor import SharedEditor, shared_editor
 from support.vim import Vim, reason_to_skip, starter
 
 pytestmark = [
@@ -40,20 +41,20 @@ def daemon() -> Iterator[DaemonUnderTest]:
 
 
 @pytest.fixture(scope="module")
-def shared(daemon: DaemonUnderTest) -> Iterator[Vim]:
+def shared(daemon: DaemonUnderTest) -> Iterator[SharedEditor[Vim]]:
     """One that tests without a configuration share."""
-    with Vim(daemon.home / "shared", env=daemon.env, size=(100, 30)) as vim:
-        yield vim
+    with shared_editor(
+        lambda: Vim(daemon.home / f"shared{next(_numbers)}", env=daemon.env, size=(100, 30))
+    ) as shared:
+        yield shared
 
 
 @pytest.fixture
-def vim(shared: Vim) -> Iterator[Vim]:
+def vim(shared: SharedEditor[Vim]) -> Iterator[Vim]:
     """The shared Vim with `add.py`, as it is after a start; no error may have been shown."""
-    shared.edit(f"add{next(_numbers)}.py", ADD)
-    yield shared
-    shared.type("<C-\\><C-n>")
-    shared.settle()
-    assert shared.errors() == []
+    with shared.at_rest() as vim:
+        vim.edit(f"add{next(_numbers)}.py", ADD)
+        yield vim
 
 
 @pytest.fixture
@@ -201,7 +202,10 @@ def test_the_thread_goes_on_and_is_found_again(vim: Vim) -> None:
 
 
 def test_a_thread_is_deleted(vim: Vim) -> None:
-    title = f"Question {next(_numbers)}"
+    kept, title = f"Question {next(_numbers)}", f"Question {next(_numbers)}"
+    ask(vim, kept)
+    vim.type(":Ingle new<CR>")
+    vim.wait_for(lambda: conversation(vim)[0].startswith("Write a question"), "a new thread")
     ask(vim, title)
     vim.type(":Ingle delete<CR>")
     vim.wait_line(f'Delete "{title}"?')
@@ -211,8 +215,7 @@ def test_a_thread_is_deleted(vim: Vim) -> None:
     vim.type(":Ingle! delete<CR>")
     vim.wait_for(lambda: conversation(vim)[0].startswith("Write a question"), "an empty chat")
     vim.type(":Ingle threads<CR>")
-    vim.wait_for(lambda: len(vim.sent("ingle/chat/threads")) > 0, "the threads")
-    vim.settle()
+    vim.wait_line(f"1 {kept} (")
     assert not any(title in line for line in vim.lines() if "deleted" not in line)
     vim.type("<Esc>")
 

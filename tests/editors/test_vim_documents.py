@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from support.lsp_mirror import mirrored
+from support.shared_editor import SharedEditor, shared_editor
 from support.vim import Vim, fake_server, reason_to_skip, starter
 
 pytestmark = [
@@ -26,20 +27,22 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vim]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedEditor[Vim]]:
     """A Vim whose language server only listens."""
-    home = tmp_path_factory.mktemp("vim")
-    with Vim(home, config=fake_server(home)) as vim:
-        yield vim
+
+    def start() -> Vim:
+        home = tmp_path_factory.mktemp("vim")
+        return Vim(home, config=fake_server(home))
+
+    with shared_editor(start) as shared:
+        yield shared
 
 
 @pytest.fixture
-def vim(shared: Vim) -> Iterator[Vim]:
+def vim(shared: SharedEditor[Vim]) -> Iterator[Vim]:
     """The same without any error."""
-    yield shared
-    shared.type("<C-\\><C-n>")
-    shared.settle()
-    assert shared.errors() == []
+    with shared.at_rest() as vim:
+        yield vim
 
 
 @pytest.fixture

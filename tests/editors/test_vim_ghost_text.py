@@ -11,6 +11,7 @@ import pytest
 
 from support.daemons import DaemonUnderTest, saying
 from support.fake_language_server import Play
+from support.shared_editor import SharedEditor, shared_editor
 from support.vim import Vim, reason_to_skip, starter
 
 pytestmark = [
@@ -43,18 +44,21 @@ def start(home: Path, daemon: DaemonUnderTest) -> Iterator[Start]:
 
 
 @pytest.fixture(scope="module")
-def shared(daemon: DaemonUnderTest) -> Iterator[Vim]:
+def shared(daemon: DaemonUnderTest) -> Iterator[SharedEditor[Vim]]:
     """One that tests without a configuration share."""
-    with Vim(daemon.home / "shared", env=daemon.env) as vim:
-        yield vim
+    with shared_editor(
+        lambda: Vim(daemon.home / f"shared{next(_numbers)}", env=daemon.env)
+    ) as shared:
+        yield shared
 
 
 @pytest.fixture
-def editor(shared: Vim) -> Iterator[Vim]:
+def editor(shared: SharedEditor[Vim]) -> Iterator[Vim]:
     """The shared Vim with `add.py`, as it is after a start."""
-    shared.edit(f"add{next(_numbers)}.py", ADD)
-    yield shared
-    no_trouble(shared)
+    with shared.at_rest() as editor:
+        editor.edit(f"add{next(_numbers)}.py", ADD)
+        yield editor
+        no_trouble(editor)
 
 
 @pytest.fixture

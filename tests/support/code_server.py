@@ -93,13 +93,14 @@ class CodeServer:
         self.workspace = folder / "workspace"
         self.workspace.mkdir(parents=True)
         self._write_settings(QUIET | settings)
-        extension = folder / "extensions" / f"ingle.ingle-{__version__}"
+        #: Our extension, unpacked.
+        self.extension = folder / "extensions" / f"ingle.ingle-{__version__}"
         with zipfile.ZipFile(packed_extension()) as archive:
             for name in archive.namelist():
                 if name.startswith("extension/"):
                     archive.extract(name, folder / "unpacked")
-        extension.parent.mkdir()
-        (folder / "unpacked" / "extension").rename(extension)
+        self.extension.parent.mkdir()
+        (folder / "unpacked" / "extension").rename(self.extension)
         # Nothing of the user's, who runs the tests, is read or written.
         kept = {
             name: value for name, value in env.items() if not name.startswith(("XDG_", "VSCODE_"))
@@ -117,6 +118,14 @@ class CodeServer:
         file = self.workspace / ".vscode" / "settings.json"
         file.parent.mkdir(exist_ok=True)
         file.write_text(json.dumps(settings, indent=2))
+
+    def configure_machine(self, **settings: Any) -> None:
+        """Give the machine other settings, which are followed at once; no others stay."""
+        self._machine.write_text(json.dumps(settings, indent=2))
+
+    @property
+    def _machine(self) -> Path:
+        return self.folder / "data" / "Machine" / "settings.json"
 
     def _write_settings(self, settings: dict[str, Any]) -> None:
         machine = {name: settings.pop(name) for name in _OF_THE_MACHINE if name in settings}

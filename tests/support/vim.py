@@ -27,7 +27,7 @@ from support.waiting import wait_until
 ROOT = Path(__file__).parents[2]
 PLUGIN = ROOT / "editor-plugins" / "vim"
 #: Seconds that Vim gets to answer.
-PATIENCE = 60.0
+PATIENCE = 30.0
 #: Programs that may be a Vim with all that the plugin needs, the first is taken.
 _PROGRAMS = ("vim.nox", "vim")
 _NEEDED = "has('patch-9.0.1378') && has('job') && has('textprop') && has('vim9script')"

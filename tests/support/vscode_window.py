@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -31,7 +32,9 @@ new MutationObserver(records => {
   for (const { addedNodes } of records) for (const node of addedNodes) {
     if (!(node instanceof Element)) continue;
     const found = [node, ...node.querySelectorAll('*')]
-      .filter(element => element.classList.contains('notification-toast'));
+      .filter(element => element.classList.contains('notification-toast'))
+      // One that makes room for another is taken out and put in again.
+      .filter(element => !window.toasts.some(toast => toast.element === element));
     window.toasts.push(...found.map(element => ({ element, text: '' })));
   }
   for (const toast of window.toasts) {
@@ -40,6 +43,12 @@ new MutationObserver(records => {
   }
 }).observe(document, { childList: true, subtree: true });
 """
+
+#: How notifications of work that goes on begin.
+_WORK = re.compile(
+    r"ingle: (?:fixing|documenting|refactoring|explaining|writing |starting |(?:un)?loading "
+    r"|Document$|Write tests$|Fix: )"
+)
 
 
 class Window:
@@ -69,10 +78,14 @@ class Window:
         self.press("Control+End")
         return file
 
-    def open(self, name: str) -> None:
-        """Open a file of the workspace."""
+    def show(self, name: str) -> None:
+        """Open a file of the workspace, in whatever VS Code shows it."""
         # By the whole path: the list of names knows new files only later.
         self._pick("Control+p", str(self.server.workspace / name), label=Path(name).name)
+
+    def open(self, name: str) -> None:
+        """Open a text file of the workspace."""
+        self.show(name)
         tab = self.page.locator(f'.tab.active[data-resource-name="{Path(name).name}"]')
         tab.wait_for(timeout=1000 * PATIENCE)
         self.page.locator(".editor-group-container.active .monaco-editor.focused").wait_for()
@@ -91,8 +104,38 @@ class Window:
             self.page.keyboard.press(key)
 
     def choose(self, label: str) -> None:
-        """Take an entry of the list that is open."""
-        self.page.locator(".quick-input-list .monaco-list-row", has_text=label).first.click()
+        """Take the entry of a list that this finds."""
+        box = self.page.locator(".quick-input-widget .quick-input-box input")
+        found = self.page.locator(".quick-input-list .monaco-list-row.focused", has_text=label)
+
+        def is_found() -> bool:
+            self.page.wait_for_timeout(20)
+            if not box.is_visible():
+                return False
+            if box.input_value() != label:
+                with suppress(PlaywrightTimeout):
+                    box.fill(label, timeout=1000)
+                return False
+            return found.is_visible()
+
+        # By keys: rows move while a list is drawn.
+        wait_until(is_found, timeout=PATIENCE, what=f"{label!r} in a list")
+        self.press("Enter")
+        self._wait_other(box, label)
+
+    def answer(self, text: str) -> None:
+        """Answer the box that asks for a text."""
+        self.page.locator(".quick-input-widget .quick-input-box input").fill(text)
+        self.press("Enter")
+
+    def act(self, title: str) -> None:
+        """Take an action from the editor's menu of them, as at the light bulb."""
+        self.press("Control+.")
+        row = self.page.locator(".action-widget .monaco-list-row", has_text=title).first
+        # The menu takes no click before the mouse has moved.
+        row.hover(force=True)
+        row.click()
+        row.wait_for(state="hidden")
 
     def confirm(self, button: str) -> None:
         """Answer the dialog."""
@@ -104,6 +147,11 @@ class Window:
         """Close all editors, without saving."""
         while self.page.locator(".tabs-container .tab").count() > 0:
             self.command("View: Revert and Close Editor")
+
+    def close_notifications(self) -> None:
+        """Close all notifications: one that is said again would not be drawn again."""
+        self.command("Notifications: Clear All Notifications")
+        self.page.locator(".notification-toast").first.wait_for(state="detached")
 
     def save(self) -> None:
         """Save the active file, and wait until that has happened."""
@@ -162,6 +210,17 @@ class Window:
         found: list[str] = self.page.evaluate("window.toasts.map(toast => toast.text)")
         return found
 
+    def listen(self) -> Callable[[], list[str]]:
+        """Gives what the user is told from now on, but for work that goes on."""
+        before = len(self.told)
+
+        def told() -> list[str]:
+            # Playwright's own waiting lets its events pass.
+            self.page.wait_for_timeout(20)
+            return [text for text in self.told[before:] if text and not _WORK.match(text)]
+
+        return told
+
     @property
     def status(self) -> Locator:
         """Our item in the status bar."""
@@ -209,21 +268,34 @@ class Window:
                 self.press(key)
                 self.page.wait_for_timeout(50)
                 return False
-            if box.input_value() != text:
-                box.fill(text)
-            self.page.wait_for_timeout(20)
-            labels = rows.all_text_contents()
-            if label not in labels:
-                return False
             try:
+                if box.input_value() != text:
+                    box.fill(text, timeout=1000)
+                self.page.wait_for_timeout(20)
+                labels = rows.all_text_contents()
+                if label not in labels:
+                    return False
                 rows.nth(labels.index(label)).click(timeout=1000)
             except PlaywrightTimeout:
-                # The list was drawn anew in between.
+                # The list was drawn anew, or went away, in between.
                 return False
             return True
 
         wait_until(is_taken, timeout=PATIENCE, what=f"{label!r} in the list for {text!r}")
-        box.wait_for(state="hidden")
+        self._wait_other(box, text)
+
+    def _wait_other(self, box: Locator, text: str) -> None:
+        """Wait until the list is gone, or another is in its place: what was taken may ask more."""
+        wait_until(
+            lambda: (self.page.wait_for_timeout(10), _value(box))[1] != text,
+            timeout=PATIENCE,
+            what=f"the list for {text!r} is gone",
+        )
+
+
+def _value(box: Locator) -> str | None:
+    """What stands in the box; None if it isn't shown."""
+    return box.input_value() if box.is_visible() else None
 
 
 @contextmanager
@@ -249,7 +321,8 @@ class Stage:
     def __init__(self, daemon: DaemonUnderTest, window: Window, record: Path) -> None:
         self.daemon = daemon
         self.window = window
-        self._record = record
+        #: See `lsp_proxy`.
+        self.record = record
 
     def say(self, script: str, **scripted: Any) -> None:
         """From now on the engine answers everything with this."""
@@ -259,11 +332,11 @@ class Stage:
 
     def sent(self, method: str) -> list[Recorded]:
         """What the editor sent of a method."""
-        return recorded(self._record, method, "editor")
+        return recorded(self.record, method, "editor")
 
     def received(self, method: str) -> list[Recorded]:
         """What the server sent of a method."""
-        return recorded(self._record, method, "server")
+        return recorded(self.record, method, "server")
 
     def check(self) -> None:
         """Nothing went wrong behind the scenes."""
