@@ -322,16 +322,21 @@ def test_threads_are_listed_opened_and_deleted(stage: Stage, chat: Frame, window
         what="one thread less",
     )
     # It was the open one.
-    chat.locator("main").press("Escape")
-    chat.locator("h2", has_text="New chat").wait_for()
+    opened = chat.locator("h2", has_text="New chat")
+
+    def is_back() -> bool:
+        # The dialog takes a moment to give the focus back; a key is lost until then.
+        chat.locator("main").press("Escape")
+        window.page.wait_for_timeout(200)
+        return opened.is_visible()
+
+    wait_until(is_back, what="a new chat in its place")
 
 
 def test_effort_and_analysis(stage: Stage, chat: Frame, window: Window) -> None:
     chat.get_by_label("Reasoning effort").select_option("high")
-    # The setting is the menu's, too.
-    window.status.click()
-    window.page.locator(".quick-input-list .monaco-list-row", has_text="high").wait_for()
-    window.press("Escape")
+    # The setting is the menu's, too, once the server knows it.
+    wait_until(lambda: _effort_in_the_menu(window) == "high", what="the effort in the menu")
     ask(chat, "What is it?")
     assert asked(stage)["effort"] == "high"
     chat.get_by_label("Reasoning effort").select_option("")
@@ -348,6 +353,16 @@ def test_effort_and_analysis(stage: Stage, chat: Frame, window: Window) -> None:
     assert "First I think." in (analysis.first.text_content() or "")
     chat.get_by_label("Show analysis").uncheck()
     analysis.first.wait_for(state="hidden")
+
+
+def _effort_in_the_menu(window: Window) -> str:
+    window.status.click()
+    row = window.page.locator(".quick-input-list .monaco-list-row", has_text="Reasoning effort")
+    row.wait_for()
+    described = row.locator(".label-description").text_content() or ""
+    window.press("Escape")
+    row.wait_for(state="hidden")
+    return described.strip()
 
 
 def asked_thread(stage: Stage) -> str:

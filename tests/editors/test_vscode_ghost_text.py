@@ -20,6 +20,8 @@ pytestmark = [
 ]
 
 INLINE = "textDocument/inlineCompletion"
+#: The trigger kind of what is asked for by a key.
+INVOKED = 1
 ADD = "def add(a, b):\n    return"
 BLOCK = "a + b\n    print(a)\n    print(b)"
 _numbers = itertools.count(1)
@@ -125,11 +127,7 @@ def test_a_word_is_accepted(ghost: Window, stage: Stage) -> None:
 def test_a_line_of_several_is_accepted(stage: Stage, window: Window) -> None:
     stage.say(BLOCK)
     try:
-        window.file(f"add{next(_numbers)}.py", ADD)
-        window.type(" ")
-        window.wait_ghost("a + b")
-        window.press("Escape")
-        window.wait_ghost("")
+        window.file(f"add{next(_numbers)}.py", ADD + " ")
         # By wish there may be several lines.
         window.press("Alt+i", "i")
         window.wait_ghost(BLOCK)
@@ -200,6 +198,37 @@ def test_the_older_question_is_cancelled(stage: Stage, window: Window) -> None:
         )
     finally:
         stage.say("a + b", tokens_per_second=500.0)
+
+
+# --- several candidates ------------------------------------------------------------------------
+
+
+def test_the_first_is_shown_before_the_others_are_there(stage: Stage, window: Window) -> None:
+    first, second, third = (" ".join([word] * 10) for word in ("one", "two", "three"))
+    stage.say(first, alternatives=[second, third], tokens_per_second=10.0)
+    try:
+        window.file(f"add{next(_numbers)}.py", ADD + " ")
+        before = asked(stage)
+        window.press("Alt+i", "i")
+        window.wait_ghost(first)
+        with stage.daemon.client() as client:
+            assert client.status().active, "the others are being computed"
+        window.press("Alt+]")
+        window.wait_ghost(second)
+        window.press("Alt+]")
+        window.wait_ghost(third)
+        window.screenshot("candidates")
+        window.press("Alt+]")
+        window.wait_ghost(first)
+        window.press("Alt+[", "Alt+[")
+        window.wait_ghost(second)
+        kinds = [item.message["params"]["context"]["triggerKind"] for item in stage.sent(INLINE)]
+        assert set(kinds[before:]) == {INVOKED}
+        window.press("Tab")
+        window.wait_ghost("")
+        assert saved(window) == f"{ADD} {second}"
+    finally:
+        stage.say("a + b", alternatives=[], tokens_per_second=500.0)
 
 
 # --- where there is none -----------------------------------------------------------------------

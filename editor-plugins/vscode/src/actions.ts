@@ -52,6 +52,15 @@ export async function runEdit(server: Server, params: EditParams): Promise<void>
   if (message !== "") vscode.window.setStatusBarMessage(`ingle: ${message}`, 5000);
 }
 
+/** Show a file that was written, and leave the cursor where it is. */
+export async function showBeside(uri: string): Promise<void> {
+  await vscode.window.showTextDocument(vscode.Uri.parse(uri), {
+    viewColumn: vscode.ViewColumn.Beside,
+    preserveFocus: true,
+    preview: false,
+  });
+}
+
 /** Explain a part of a document; without one, of the active editor's. The answer is shown. */
 export async function explain(server: Server, given?: ExplainParams): Promise<void> {
   const params = given ?? asked(active());

@@ -3,7 +3,7 @@
 import * as vscode from "vscode";
 import { UserError } from "./errors";
 import { withProgress } from "./progress";
-import { COMMAND, type Model } from "./protocol";
+import { COMMAND, type Model, type Status } from "./protocol";
 import type { Server } from "./server";
 
 /** Minutes for which the menu offers to pause suggestions. */
@@ -18,16 +18,21 @@ export async function startDaemon(server: Server): Promise<void> {
 /** Let the user choose a model, and load it. */
 export async function loadModel(server: Server): Promise<void> {
   const models = await server.command<Model[]>(COMMAND.models);
-  const installed = models.filter((model) => model.installed);
-  if (installed.length === 0) {
+  const items = models
+    .filter(({ installed }) => installed)
+    .map(({ name, resident, reason, description }) => ({
+      label: name,
+      description: resident ? "loaded" : reason,
+      detail: description,
+    }));
+  // The one that the daemon is set to may be none that it lists, such as a file.
+  const { model } = await server.command<Status>(COMMAND.status);
+  if (model !== "" && !models.some(({ name }) => name === model)) {
+    items.unshift({ label: model, description: "", detail: "The daemon's own model" });
+  }
+  if (items.length === 0) {
     throw new UserError("no model is installed: `ingle pull` in a terminal gets one");
   }
-  const items = installed.map((model) => ({
-    label: model.name,
-    description: model.resident ? "loaded" : model.reason,
-    detail: model.description,
-    model,
-  }));
   const chosen = await vscode.window.showQuickPick(items, {
     title: "ingle: Load Model",
     placeHolder: "The one that is loaded now is unloaded first",

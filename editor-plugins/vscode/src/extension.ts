@@ -4,11 +4,12 @@
  */
 
 import * as vscode from "vscode";
-import { edit, explain, runEdit } from "./actions";
+import { edit, explain, runEdit, showBeside } from "./actions";
 import { ChatView } from "./chat/view";
 import { writeCommitMessage } from "./commitMessage";
 import { loadModel, pause, resume, startDaemon, unloadModel } from "./daemon";
 import { DocumentPanel } from "./documentPanel";
+import { UserError } from "./errors";
 import { healthReport } from "./health";
 import { showMenu } from "./menu";
 import { UserMessages } from "./messages";
@@ -58,8 +59,15 @@ export function activate(context: vscode.ExtensionContext): void {
     "ingle.tests": () => edit(running, "tests"),
     "ingle.document": () => edit(running, "document"),
     "ingle.refactor": () => edit(running, "refactor"),
+    // Only the editor's key bindings know what is read-only; its API says it nowhere.
+    "ingle.refuseReadOnly": () => {
+      throw new UserError("this file is read-only");
+    },
     "ingle.commitMessage": (source) =>
       writeCommitMessage(running, source as vscode.SourceControl | undefined),
+    "ingle.nextCandidate": () => running.showCandidate("showNext"),
+    "ingle.previousCandidate": () => running.showCandidate("showPrevious"),
+    "ingle.showBeside": (uri) => showBeside(uri as string),
     "ingle.startDaemon": () => startDaemon(running),
     "ingle.loadModel": () => loadModel(running),
     "ingle.unloadModel": () => unloadModel(running),

@@ -10,6 +10,7 @@ import * as vscode from "vscode";
 import {
   type ClientCapabilities,
   CloseAction,
+  type CodeAction,
   CodeActionResolveRequest,
   DidChangeConfigurationNotification,
   type DynamicFeature,
@@ -99,6 +100,16 @@ export class IngleClient extends LanguageClient {
   override async dispose(timeout?: number): Promise<void> {
     this.ghostText.dispose();
     await super.dispose(timeout);
+  }
+
+  /** Show another candidate of what is suggested. */
+  async showCandidate(which: "showNext" | "showPrevious"): Promise<void> {
+    await this.ghostText.show(which);
+  }
+
+  /** Suggestions were paused: nothing that is known may be shown. */
+  forgetSuggestions(): void {
+    this.ghostText.forget();
   }
 
   /** Settings have changed. */
@@ -223,7 +234,22 @@ async function resolved(
       throw new DocumentChanged();
     }
   }
+  showElsewhere(answer);
   return client.protocol2CodeConverter.asCodeAction(answer, cancellation);
+}
+
+/**
+ * Show what is edited elsewhere, such as a new file with tests: the editor itself would save such a
+ * file without a word.
+ */
+function showElsewhere(action: CodeAction): void {
+  const { uri } = action.data as { uri: string };
+  const other = action.edit?.documentChanges?.find(
+    (change) => "textDocument" in change && change.textDocument.uri !== uri,
+  );
+  if (other === undefined || !("textDocument" in other)) return;
+  const command = "ingle.showBeside";
+  action.command = { title: action.title, command, arguments: [other.textDocument.uri] };
 }
 
 /** See `UserError`; LSP's code, so that it reads as an answer of the server. */

@@ -138,6 +138,12 @@ export class Server implements vscode.Disposable {
     }
   }
 
+  /** Show another candidate of what is suggested. */
+  async showCandidate(which: "showNext" | "showPrevious"): Promise<void> {
+    const client = await this.running();
+    await client.showCandidate(which);
+  }
+
   /** Where `ingle-lsp` is; null if it is nowhere. */
   async find(): Promise<string | null> {
     const configured = own<string>("serverPath", "").trim();
@@ -235,6 +241,7 @@ export class Server implements vscode.Disposable {
       },
     });
     client.onNotification(STATUS, (status: Status) => {
+      if (!status.enabled) client.forgetSuggestions();
       this.onStatus.fire(status);
     });
     client.onNotification(CHAT_DELTA, (delta: ChatDelta) => {

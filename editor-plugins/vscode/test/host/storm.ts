@@ -2,10 +2,11 @@
  * Random edits in a real editor, with suggestions on. VS Code runs this inside of its extension
  * host (`extensionTestsPath`). After every edit the document must be what a model of it expects.
  *
- * `INGLE_STORM` names a JSON file with what to do; what was found is written to its `result`.
+ * `INGLE_STORM` names a JSON file with what to do; what was found is written to its `result`. The
+ * window stays until that file is removed.
  */
 
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import * as vscode from "vscode";
 
@@ -61,7 +62,11 @@ export async function run(): Promise<void> {
   } catch (error) {
     found = { problem: error instanceof Error ? (error.stack ?? error.message) : String(error) };
   }
-  writeFileSync(plan.result, JSON.stringify(found));
+  // In one go, because somebody waits for it.
+  writeFileSync(`${plan.result}.new`, JSON.stringify(found));
+  renameSync(`${plan.result}.new`, plan.result);
+  // Once this returns the window is closed; until then somebody looks at it.
+  while (existsSync(plan.result)) await delay(50);
 }
 
 async function storm(plan: Plan): Promise<object> {
@@ -77,6 +82,7 @@ async function storm(plan: Plan): Promise<object> {
   const command = (name: string, argument?: object) =>
     vscode.commands.executeCommand(name, argument);
   const select = (offset: number) => {
+    done.push(`cursor at ${offset}`);
     model.cursor = offset;
     editor.selection = new vscode.Selection(place(offset), place(offset));
   };
@@ -85,7 +91,10 @@ async function storm(plan: Plan): Promise<object> {
     const offset = below(model.text.length + 1);
     return /[\uDC00-\uDFFF]/.test(model.text[offset] ?? "") ? offset + 1 : offset;
   };
+  /** What was done, for whoever looks for what went wrong. */
+  const done: string[] = [];
   const accept = async (name: string) => {
+    done.push(name);
     await command(name);
     const now = document.getText();
     const added = now.length - model.text.length;
@@ -98,20 +107,24 @@ async function storm(plan: Plan): Promise<object> {
   const steps: (() => unknown)[] = [
     ...Array.from({ length: 8 }, () => async () => {
       const text = PIECES[below(PIECES.length)] ?? "";
+      done.push(`type ${JSON.stringify(text)}`);
       await command("type", { text });
       model.insert(text);
     }),
     // Typing on what is shown.
     async () => {
       await delay(below(200));
+      done.push("type on");
       await command("type", { text: plan.script.slice(0, 1) });
       model.insert(plan.script.slice(0, 1));
     },
     async () => {
+      done.push("delete left");
       await command("deleteLeft");
       model.replace(model.neighbour(-1), model.cursor, "");
     },
     async () => {
+      done.push("delete right");
       await command("deleteRight");
       const { cursor } = model;
       model.replace(cursor, model.neighbour(1), "");
@@ -124,6 +137,7 @@ async function storm(plan: Plan): Promise<object> {
       const short = Math.min(end, start + 10);
       const last = /[\uDC00-\uDFFF]/.test(model.text[short] ?? "") ? short + 1 : short;
       const text = PIECES[below(PIECES.length)] ?? "";
+      done.push(`replace ${start} to ${last} by ${JSON.stringify(text)}`);
       await editor.edit((edits) => {
         edits.replace(new vscode.Range(place(start), place(last)), text);
       });
@@ -146,9 +160,15 @@ async function storm(plan: Plan): Promise<object> {
     await steps[below(steps.length)]?.();
     const now = document.getText();
     if (now !== model.text) {
-      return { problem: `edit ${edit}`, expected: model.text, found: now };
+      return { problem: `edit ${edit}`, expected: model.text, found: now, done: done.slice(-8) };
     }
   }
-  await document.save();
+  // Whoever looks at the window afterwards finds ghost text at the end.
+  await command("editor.action.inlineSuggest.hide");
+  select(model.text.length);
+  for (const text of "\nx = ") {
+    await command("type", { text });
+    model.insert(text);
+  }
   return { accepted, text: model.text };
 }
