@@ -78,7 +78,7 @@ def measure(stage: Stage) -> list[Result]:
         found += [
             Figure(
                 name=f"{editor.figure}.key_to_ghost",
-                what=f"{editor.name}: key to ghost text on the screen, engine and debounce excluded",
+                what=f"{editor.name}: key to ghost text on the screen, without engine and pauses",
                 unit="ms",
                 samples=editor.key_to_ghost(stage.sizes.editor_keys),
                 at_most=editor.ghost_at_most,
