@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 #: Said by every test that skips because its editor is not there.
-MISSING = "installs it"
+MISSING = "tests/editors/install_"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -26,7 +26,7 @@ OWN = {"ingle.serverPath", "ingle.chat.showAnalysis", "ingle.defaultKeys"}
 
 needs_node = pytest.mark.skipif(
     shutil.which("node") is None or not (PLUGIN / "node_modules").exists(),
-    reason="node or the extension's packages are not installed: tests/editors/install_vscode.sh",
+    reason="no node or no packages of the extension: tests/editors/install_vscode.sh installs them",
 )
 
 

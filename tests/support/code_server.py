@@ -59,11 +59,11 @@ _LISTENS = re.compile(r"HTTP server listening on (http://\S+?)/?$")
 def missing() -> str | None:
     """Why VS Code can't be tested here; None if it can."""
     if shutil.which("node") is None:
-        return "node is not installed"
+        return "node is not installed: tests/editors/install_vscode.sh installs it"
     if chromium() is None:
-        return "chromium is not installed: tests/editors/install_vscode.sh"
+        return "chromium is not installed: tests/editors/install_vscode.sh installs it"
     if not ENTRY.exists() or not (PLUGIN / "node_modules").exists():
-        return "code-server is not installed: tests/editors/install_vscode.sh"
+        return "code-server is not installed: tests/editors/install_vscode.sh installs it"
     return None
 
 
