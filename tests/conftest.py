@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,11 @@ from typing import Any
 import pytest
 
 from support.daemons import SCRIPTED, DaemonUnderTest
+
+# Whoever runs the tests in the background of a shell has them ignore Ctrl-C, and so would all that
+# they start: `ingle` too, whose Ctrl-C is tested. A handler here is the default in children.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
