@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from support.nvim import PLUGIN, Neovim, installed
+from support.waiting import wait_until
 
 from .instant import GHOST, LETTERS, LINE, SETTINGS, instant_daemon
 
@@ -35,6 +36,8 @@ def key_to_ghost(keys: int = 100) -> list[float]:
 
 
 def _typed(neovim: Neovim, keys: int) -> list[float]:
+    ready = "return require('ingle').statusline() == 'scripted'"
+    wait_until(lambda: neovim.lua(ready), what="a language server that is ready")
     neovim.type("ox")
     neovim.wait_ghost(GHOST)
     samples = []

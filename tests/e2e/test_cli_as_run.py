@@ -360,6 +360,7 @@ def test_after_a_crash_nobody_else_is_killed(scripted_daemon: DaemonUnderTest) -
 
 def test_a_completion_at_a_place(scripted_daemon: DaemonUnderTest, tmp_path: Path) -> None:
     scripted_daemon.configure(scripted={"script": "a + b"})
+    wait_until(lambda: "settings applied" in scripted_daemon.log(), what="the new settings")
     with scripted_daemon.client() as client:
         client.unload()
     (tmp_path / "add.py").write_text("def add(a, b):\n    return \n")

@@ -178,11 +178,11 @@
   (ingle-test-in "main.py" ingle-test-wrong
     (ingle-status)
     (ingle-test-said "scripted")
-    (ingle-load-model)
-    (ingle-test-said "no model is installed")
     (ingle-unload-model)
     (ingle-test-said "the model is unloaded")
     (ingle-test-wait (equal (plist-get (ingle--status) :state) "idle"))
+    (ingle-load-model)
+    (ingle-test-said "no model is installed")
     (unwind-protect
         (progn
           (ingle-set-effort 'high)
