@@ -36,3 +36,10 @@ def pytest_runtest_makereport(item: Any, call: Any) -> Any:
         report.outcome = "failed"
         report.longrepr = f"not installed after all: {report.longrepr}"
     return report
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Why a test was run once more."""
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.section(f"rerun: {report.nodeid}")
+        terminalreporter.write_line(str(report.longrepr)[-1500:])
