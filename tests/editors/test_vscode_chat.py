@@ -61,7 +61,11 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
     """An editor whose engine answers every question with `ANSWER`."""
-    with a_stage(ANSWER, **{"editor.inlineSuggest.enabled": False}) as stage:
+    settings = {
+        "editor.inlineSuggest.enabled": False,
+        "files.readonlyInclude": {"**/readonly*": True},
+    }
+    with a_stage(ANSWER, **settings) as stage:
         attempts: list[Request] = []
         stage.window.page.on("request", lambda request: attempts.append(request))
         yield stage
@@ -265,6 +269,16 @@ def test_a_block_is_applied(stage: Stage, chat: Frame, window: Window) -> None:
     window.press("Control+z")
     window.save()
     assert (window.server.workspace / name).read_text() == ADD + "\n\nprint(add(1, 2))\n"
+
+
+def test_a_block_is_not_applied_to_a_read_only_file(chat: Frame, window: Window) -> None:
+    file = window.file("readonly.py", ADD)
+    window.command("ingle: Add File to Chat")
+    ask(chat, "Make it work?")
+    chat.get_by_role("button", name="Apply").click()
+    chat.locator(".problem", has_text="this file is read-only").wait_for()
+    assert window.page.locator(".tab.dirty").count() == 0
+    assert file.read_text() == ADD
 
 
 def test_a_block_without_a_file_is_not_applied(chat: Frame, window: Window) -> None:

@@ -26,9 +26,11 @@ import {
   type ShowMessageParams,
   type StaticFeature,
   WorkDoneProgress,
+  type WorkspaceEdit,
 } from "vscode-languageclient/node";
 import { GhostText } from "./ghostText";
 import { VERSION } from "./protocol";
+import { isReadOnly } from "./readOnly";
 import type { Given } from "./settings";
 
 /** What the client needs of the rest of the extension. */
@@ -192,6 +194,10 @@ function middleware(surroundings: Surroundings, client: () => IngleClient): Midd
       // The server sees its own settings only, and only those that are set.
       configuration: (params) => params.items.map(() => surroundings.settings()),
       didChangeConfiguration: () => client().sendSettings(surroundings.settings()),
+      handleApplyEdit: async (params, next) =>
+        (await touchesReadOnly(client(), params.edit))
+          ? { applied: false, failureReason: "this file is read-only" }
+          : next(params, new vscode.CancellationTokenSource().token),
     },
     // Code actions are lent to other requesters, too, such as "Fix all on save": none of ours has
     // a kind that is asked for without the user.
@@ -216,6 +222,16 @@ function middleware(surroundings: Surroundings, client: () => IngleClient): Midd
       }
     },
   };
+}
+
+async function touchesReadOnly(client: IngleClient, edit: WorkspaceEdit): Promise<boolean> {
+  const uris = (edit.documentChanges ?? []).flatMap((change) =>
+    "textDocument" in change ? [change.textDocument.uri] : [],
+  );
+  const found = await Promise.all(
+    uris.map((uri) => isReadOnly(client.protocol2CodeConverter.asUri(uri))),
+  );
+  return found.includes(true);
 }
 
 /** Fill in a code action's edit. An edit for a text that is not there any more is refused. */
