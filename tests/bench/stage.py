@@ -36,7 +36,7 @@ class Sizes:
     editor_keys: int = 100
     editor_starts: int = 10
     document_lines: int = 100_000
-    traces: int = 4
+    traces: int = 2
     trace_keys: int = 250
     trace_lines: int = 60
     chats: tuple[int, ...] = (0, 1, 2, 4)
