@@ -78,7 +78,7 @@ def test_two_thousand_edits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             what="the end of the storm",
         )
         found = json.loads(result.read_text())
-        assert "problem" not in found, found
+        assert "problem" not in found, difference(found)
         assert found["accepted"] > 20
         # One suggestion is drawn, where the cursor is, and nothing of an older one.
         window.wait_ghost(SCRIPT)
@@ -94,3 +94,13 @@ def test_two_thousand_edits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert window.told == []
         stage.check()
         result.unlink()
+
+
+def difference(found: dict[str, Any]) -> str:
+    """What went wrong, and what was done right before."""
+    if "expected" not in found:
+        return str(found["problem"])
+    expected, real = found["expected"], found["found"]
+    at = next((at for at, one in enumerate(expected) if real[at : at + 1] != one), len(expected))
+    near = slice(max(0, at - 20), at + 20)
+    return f"{found['problem']}: {expected[near]!r} was {real[near]!r} after {found['done']}"
