@@ -19,7 +19,11 @@ interface Plan {
   script: string;
 }
 
-const PIECES = ["a", "b", " ", "x", "(", ")", "=", "\n", "é", "漢", "😀", "    ", "return ", "# "];
+/**
+ * No closing bracket: where one is the first of its line, VS Code takes the line's indentation from
+ * the opening one's, whatever `editor.autoIndent` says (its "electric characters").
+ */
+const PIECES = ["a", "b", " ", "x", "(", ",", "=", "\n", "é", "漢", "😀", "    ", "return ", "# "];
 
 /** The document and the cursor, as they must be. Offsets count UTF-16 units. */
 class Model {
