@@ -400,14 +400,15 @@ class ModelService:
 
     def _ticket(self, number: int, request: OpenRequest) -> Ticket:
         document = getattr(request.message, "document", "")
-        if request.priority == "prefetch":
-            # It replaces nothing, and whatever comes ends it.
-            document = ""
+        name = document or getattr(request.message, "conversation", "")
+        # A guess replaces nothing, and whatever comes ends it.
+        replaces = document and request.priority != "prefetch"
         return Ticket(
             key=number,
             client=request.client,
             priority=request.priority,
-            supersedes=(request.client, document) if document else None,
+            supersedes=(request.client, document) if replaces else None,
+            affinity=(request.client, bool(document), name) if name else None,
             deadline=request.deadline,
         )
 

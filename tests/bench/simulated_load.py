@@ -37,6 +37,7 @@ def typist(client: int, seconds: float, seed: int, *, answer: int = 24) -> Itera
                     client=client,
                     priority="inline",
                     supersedes=(client, "document"),
+                    affinity=(client, "document"),
                     deadline=now + 4.0,
                 ),
                 # What was typed since the last request; the rest is in the cache.

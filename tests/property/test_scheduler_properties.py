@@ -42,6 +42,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         #: Told to end, and not over yet; also in one of the three above.
         self.stopping: set[int] = set()
         self.ended: set[int] = set()
+        #: Since the invariants were last looked at.
+        self.started_last: set[int] = set()
         self.take(self.scheduler.set_slots(slots, self.now, exclusive=exclusive))
 
     @property
@@ -58,6 +60,7 @@ class SchedulerMachine(RuleBasedStateMachine):
                     assert queued >= 0
                     self.waiting.remove(key)
                     self.running.add(key)
+                    self.started_last.add(key)
                 case Pause():
                     assert key in self.running - self.stopping
                     assert self.tickets[key].priority not in ("inline", "prefetch")
@@ -86,10 +89,16 @@ class SchedulerMachine(RuleBasedStateMachine):
         client=st.integers(0, 2),
         priority=st.sampled_from(CLASSES),
         document=st.one_of(st.none(), st.integers(0, 1)),
+        affinity=st.one_of(st.none(), st.integers(0, 1)),
         deadline=st.one_of(st.none(), st.floats(0.01, 5)),
     )
     def submit(
-        self, client: int, priority: str, document: int | None, deadline: float | None
+        self,
+        client: int,
+        priority: str,
+        document: int | None,
+        affinity: int | None,
+        deadline: float | None,
     ) -> None:
         self.serial += 1
         ticket = Ticket(
@@ -97,6 +106,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             client=client,
             priority=priority,
             supersedes=None if document is None else (client, document),
+            affinity=affinity,
             deadline=None if deadline is None else self.now + deadline,
         )
         self.tickets[self.serial] = ticket
@@ -154,6 +164,7 @@ class SchedulerMachine(RuleBasedStateMachine):
                 client=old.client,
                 priority="inline",
                 supersedes=old.supersedes,
+                affinity=old.affinity,
                 deadline=None if deadline is None else self.now + deadline,
             )
             self.take(self.scheduler.rebase(key, self.tickets[key], self.now))
@@ -187,10 +198,24 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert sum(map(len, places)) == len(self.tickets)
         assert set().union(*places) == set(self.tickets)
 
+    def waits_for_its_prefix(self, key: int) -> bool:
+        affinity = self.tickets[key].affinity
+        leaving = {self.tickets[other].affinity for other in self.stopping & self.holding}
+        return affinity is not None and affinity in leaving
+
     @invariant()
     def no_slot_idles_while_typing_waits(self) -> None:
+        """Unless for the slot in which its prompt's beginning is, which is being given up."""
         if hasattr(self, "scheduler") and len(self.holding) < self.slots:
-            assert not any(self.tickets[key].priority == "inline" for key in self.waiting)
+            inline = [key for key in self.waiting if self.tickets[key].priority == "inline"]
+            assert all(map(self.waits_for_its_prefix, inline))
+
+    @invariant()
+    def nobody_starts_beside_the_one_that_leaves_its_prefix(self) -> None:
+        if hasattr(self, "scheduler"):
+            for key in self.started_last:
+                assert not self.waits_for_its_prefix(key)
+            self.started_last.clear()
 
     @invariant()
     def typing_waits_for_a_slot_only_as_long_as_a_step_takes(self) -> None:
@@ -317,6 +342,20 @@ def test_a_chat_takes_the_place_of_a_review() -> None:
     # Asked once.
     assert scheduler.submit(ticket("typing", "inline"), 0.0) == [Start("typing", 0.0)]
     assert scheduler.paused("review", 0.5) == [Start("chat", 0.5)]
+
+
+def test_a_newer_request_of_a_document_takes_over_the_slot_of_the_older_one() -> None:
+    scheduler = Scheduler()
+    scheduler.set_slots(4, 0.0)
+
+    def typed(key: str) -> Ticket:
+        return Ticket(key=key, client="c", priority="inline", supersedes="d", affinity="d")
+
+    scheduler.submit(typed("older"), 0.0)
+    assert scheduler.submit(typed("newer"), 1.0) == [Stop("older")]
+    # Others don't wait with it.
+    assert scheduler.submit(ticket("else", "inline"), 1.0) == [Start("else", 0.0)]
+    assert scheduler.finished("older", 1.25) == [Start("newer", 0.25)]
 
 
 def test_clients_of_a_class_take_turns() -> None:

@@ -2,7 +2,8 @@
 
 - Classes are served in order; within a class clients share equally, and a client's own tickets run
   in the order of arrival.
-- A newer ticket of the same document supersedes the older one.
+- A newer ticket of the same document supersedes the older one, and gets its slot: that has what
+  both prompts begin with, so that a step's wait is cheaper than a slot that is free at once.
 - Typing never waits for a slot that a lower class has: that is paused, and goes on afterwards. On
   an engine whose requests slow each other down, lower classes pause while anything inline runs,
   whether slots are short or not.
@@ -41,7 +42,7 @@ TURN_STEPS = 8
 
 WAITING, RUNNING, PAUSING = int(Group.WAITING), int(Group.RUNNING), int(Group.PAUSING)
 QUEUED, HOLDING = int(Group.QUEUED), int(Group.HOLDING)
-LEAVING, LIVE = int(Group.LEAVING), int(Group.LIVE)
+LEAVING, STOPPING, LIVE = int(Group.LEAVING), int(Group.STOPPING), int(Group.LIVE)
 
 _RANK = {name: rank for rank, name in enumerate(CLASSES)}
 
@@ -253,7 +254,12 @@ class Scheduler:
 
     def _head(self, priority: Priority) -> Entry | None:
         """The next of a class: the client that got least, its oldest ticket; the due one first."""
-        queued = [entry for entry in self._in(QUEUED) if entry.ticket.priority == priority]
+        ending = {entry.ticket.affinity for entry in self._in(STOPPING)} - {None}
+        queued = [
+            entry
+            for entry in self._in(QUEUED)
+            if entry.ticket.priority == priority and entry.ticket.affinity not in ending
+        ]
         if not queued:
             return None
         oldest = min(queued, key=lambda entry: entry.number)

@@ -24,6 +24,8 @@ class Ticket:
     priority: Priority
     #: Tickets with the same value replace each other; None never does.
     supersedes: Hashable = None
+    #: Tickets with the same value have a prompt's beginning in common; None has nothing in common.
+    affinity: Hashable = None
     #: Absolute time, on the clock that is passed in; None for no deadline.
     deadline: float | None = None
 
