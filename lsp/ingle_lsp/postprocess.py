@@ -10,17 +10,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ingle.repetition import is_telling, repeated_lines, stutter
+
 from . import brackets
 from .settings import Multiline
 
 _BLOCK_OPENERS = (":", "{", "(", "[", "=>", "->", " do", " then", " of", " where")
+#: Those after which people go on in the same line, more often than not.
+_IN_LINE_OPENERS = ("(", "[", "->")
 #: Lines at the block's own level that go on with it.
 _CONTINUES = re.compile(
     r"[)\]}]|(?:else|elif|elsif|elseif|except|finally|catch|rescue|ensure|end|fi|done|esac)\b"
-)
-#: Lines that programs repeat for good reason.
-_TRIVIAL = frozenset(
-    {"end", "else", "else:", "try:", "finally:", "pass", "break", "break;", "fi", "done", "esac"}
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
@@ -59,8 +59,14 @@ def wants_block(cursor: Cursor, multiline: Multiline, *, invoked: bool) -> bool:
         return False
     if multiline == "always" or invoked:
         return True
-    before = cursor.line.rstrip() or cursor.above.rstrip().rpartition("\n")[2]
-    return before.endswith(_BLOCK_OPENERS)
+    line = cursor.line.rstrip()
+    if not line:
+        return cursor.above.rstrip().rpartition("\n")[2].endswith(_BLOCK_OPENERS)
+    if line.endswith(_IN_LINE_OPENERS):
+        return False
+    # Inside of brackets a colon is a slice's, a key's or a parameter's.
+    is_inner = line.endswith(":") and brackets.unclosed(line)
+    return line.endswith(_BLOCK_OPENERS) and not is_inner
 
 
 def polished(text: str, cursor: Cursor, *, block: bool, unfinished: bool = False) -> str:
@@ -80,7 +86,7 @@ def polished(text: str, cursor: Cursor, *, block: bool, unfinished: bool = False
         lines = lines[:1]
     elif unfinished and len(lines) > 1:
         lines = lines[:-1]
-    lines = _without_loop(_block(lines, cursor.line))
+    lines = _without_loop(_block(lines, cursor.line), cursor.line)
     text = _without_closers("\n".join(lines), cursor)
     text = _without_rest(text, cursor) if cursor.rest else _without_below(text, cursor)
     if not text.strip() or _is_echo(text, cursor):
@@ -110,11 +116,11 @@ def _block(lines: list[str], before: str) -> list[str]:
     return kept
 
 
-def _without_loop(lines: list[str]) -> list[str]:
-    """Cut where the model starts to say the same line again."""
-    for number in range(1, len(lines)):
-        if _is_telling(lines[number]) and lines[number].rstrip() == lines[number - 1].rstrip():
-            return lines[:number]
+def _without_loop(lines: list[str], before: str) -> list[str]:
+    """Cut where the model goes round in circles."""
+    indentation = "" if before.strip() else before
+    lines = lines[: repeated_lines([indentation + lines[0], *lines[1:]])]
+    lines[-1] = lines[-1][: stutter(lines[-1])]
     return lines
 
 
@@ -153,7 +159,7 @@ def _without_below(text: str, cursor: Cursor) -> str:
     for number in range(1, len(lines)):
         if not lines[number].strip():
             continue
-        if _is_telling(lines[number]) and lines[number].rstrip() == following[0]:
+        if is_telling(lines[number]) and lines[number].rstrip() == following[0]:
             return "\n".join(lines[:number])
         kept = "\n".join(lines[:number])
         ending = _written(lines[number:])
@@ -165,7 +171,7 @@ def _without_below(text: str, cursor: Cursor) -> str:
 def _is_echo(text: str, cursor: Cursor) -> bool:
     """Whether the completion says only what the lines before or after the cursor say."""
     lines = [line.strip() for line in _written((cursor.line + text).split("\n"))]
-    if not any(map(_is_telling, lines)):
+    if not any(map(is_telling, lines)):
         return False
     size = len(lines)
     previous = _written(cursor.above.split("\n"))[-size:]
@@ -176,11 +182,6 @@ def _is_echo(text: str, cursor: Cursor) -> bool:
 def _written(lines: Sequence[str]) -> list[str]:
     """The lines that have any text."""
     return [line.rstrip() for line in lines if line.strip()]
-
-
-def _is_telling(line: str) -> bool:
-    """Whether a line says enough for its repetition to be no coincidence."""
-    return line.strip() not in _TRIVIAL and sum(map(str.isalnum, line)) >= 3
 
 
 def _is_word(character: str) -> bool:

@@ -126,6 +126,9 @@ def test_the_plain_form_is_the_prefix_without_the_word_being_typed() -> None:
         ("f(", "f(", ""),
         ("\n    ", "\n   ", " "),
         ("naïve", "", "naïve"),
+        ("def find_longest_m", "def find_longest", "_m"),
+        ("def __init", "def", " __init"),
+        ("x = max_", "x = max", "_"),
         ("x" * 200, "x" * 200, ""),
     ],
 )
@@ -154,6 +157,25 @@ def test_an_answer_that_does_not_repeat_the_typed_word_is_not_shown() -> None:
     made = plan(form()[0], "return va")
     assert typed(made, " other") == ""
     assert made.stream.complete
+
+
+def test_a_completion_ends_where_it_goes_round_in_circles() -> None:
+    made = plan(form()[0], "x = ")
+    assert typed(made, " ", "[", *["0, "] * 50) == "[" + "0, " * 8
+    assert made.stream.complete
+    made = plan(form()[0], "if x:\n    ", multiline=True)
+    told = typed(made, " ", *["a = f(a)\n    b = g(b)\n    "] * 50)
+    assert told.count("a = f(a)") == 2
+    assert made.stream.complete
+
+
+def test_what_is_typed_already_is_known_to_be_repeated() -> None:
+    made = plan(form()[0], "return va")
+    assert made.stream.to_repeat == 3
+    made.stream.feed([1], " v")
+    assert made.stream.to_repeat == 1
+    made.stream.feed([1], "alue")
+    assert made.stream.to_repeat == 0
 
 
 def test_an_empty_document_still_has_a_prompt() -> None:

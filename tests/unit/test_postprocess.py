@@ -118,6 +118,11 @@ def test_lines_that_every_program_repeats_may_be_repeated(text: str, completion:
 
 def test_a_model_that_loops_is_cut() -> None:
     assert block("|", "x.append(1)\nx.append(1)\nx.append(1)\n") == "x.append(1)"
+    assert block("|", "x = f(x)\ny = g(y)\n" * 3) == "x = f(x)\ny = g(y)"
+    assert block("    |", "x.append(1)\n    x.append(1)\n") == "x.append(1)"
+    assert line("x = |", "the longest of a" + "j" * 30) == "the longest of aj"
+    assert line("x = |", "None, " + "ab.c, " * 8) == "None, ab.c"
+    assert line("# |", "-" * 70) == "-" * 70
 
 
 # --- brackets --------------------------------------------------------------------------------
@@ -225,6 +230,12 @@ def test_text_after_the_cursor_makes_it_one_line() -> None:
         ("def f():\n    |", True),
         ("function f() {|", True),
         ("function f() {\n  |\n}", True),
+        ("then(() => {|", True),
+        ("f(|", False),
+        ("f(\n    |", True),
+        ("x = y[a:|", False),
+        ("f({a:|", False),
+        ("p->|", False),
         ("x = 1|", False),
         ("x = 1\n|", False),
         ("if x:| pass", False),

@@ -1,13 +1,15 @@
 """What of a model's continuation becomes a completion: the line, or the block, at the cursor.
 
-Owns where a completion ends (newline, dedent, markers, length) and what is dropped from its front
-(text the user already typed). Knows no tokens and no model.
+Owns where a completion ends (newline, dedent, markers, length, going round in circles) and what is
+dropped from its front (text the user already typed). Knows no tokens and no model.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+
+from ingle.repetition import repeated_lines, stutter
 
 from .text_cut import TextCut
 
@@ -38,7 +40,14 @@ class CompletionText:
         self._cut = TextCut(markers)
         self._typed = typed
         self._block = _Block(line) if multiline else None
+        #: The whole lines that are looked at for circles: the first has its indentation.
+        self._written = "" if line.strip() else line
         self._over = False
+
+    @property
+    def to_repeat(self) -> int:
+        """Characters of `typed` that the model has not repeated yet."""
+        return len(self._typed)
 
     @property
     def complete(self) -> bool:
@@ -73,9 +82,21 @@ class CompletionText:
             # Lines end with "\n" here; the adapter knows the document's own line ends.
             shown = self._block.feed(text.replace("\r", ""))
             self._over = self._block.over
-            return shown
-        shown = re.split(r"[\r\n]", text, maxsplit=1)[0]
-        self._over = len(shown) < len(text)
+        else:
+            shown = re.split(r"[\r\n]", text, maxsplit=1)[0]
+            self._over = len(shown) < len(text)
+        return self._until_it_repeats(shown)
+
+    def _until_it_repeats(self, shown: str) -> str:
+        for at, character in enumerate(shown, 1):
+            self._written += character
+            if character == "\n":
+                repeats = repeated_lines(self._written.split("\n")[:-1])
+            else:
+                repeats = stutter(self._written)
+            if repeats is not None:
+                self._over = True
+                return shown[:at]
         return shown
 
     def _without_typed(self, text: str) -> str:

@@ -43,6 +43,11 @@ class Stream(ABC):
         return False
 
     @property
+    def to_repeat(self) -> int:
+        """Characters that the model still has to say again before it says anything new."""
+        return 0
+
+    @property
     def called(self) -> bool:
         """True when the answer ended with a whole call of a tool that was offered."""
         return False

@@ -303,6 +303,10 @@ class HarmonyInfillStream(Stream):
     def complete(self) -> bool:
         return self._over or self._text.complete
 
+    @property
+    def to_repeat(self) -> int:
+        return self._text.to_repeat
+
     def feed(self, ids: Sequence[int], _text: str) -> list[Piece]:
         shown = ""
         for token in ids:

@@ -2,7 +2,9 @@
 
 Without such tokens the model continues the raw text before the cursor. The word that is being
 typed is then taken off the prompt and required back by a grammar (token healing), because half a
-word is seldom a token; the stream drops it again. Without grammars only a last space is taken off.
+word is seldom a token; the stream drops it again. Of a name like `find_longest_m` that is only its
+last part: tokenizers split there, and what is said again costs a step a token. Without grammars
+only a last space is taken off.
 Text after the cursor and snippets stay out of that form: they helped small models little, and they
 cost the prefix cache at every edit.
 """
@@ -41,7 +43,7 @@ MARKERS = (
     "<end_of_turn>",
 )
 
-_WORD = re.compile(r" ?\w*\Z")
+_WORD = re.compile(r" ?_*[^\W_]*\Z")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,6 +277,10 @@ class TextInfillStream(Stream):
     @property
     def complete(self) -> bool:
         return self._text.complete
+
+    @property
+    def to_repeat(self) -> int:
+        return self._text.to_repeat
 
     def _pieces(self, shown: str) -> list[Piece]:
         if not shown:

@@ -150,8 +150,10 @@ class Runner:
         if active.finish is not None:
             return
         active.ids += event.ids
-        active.logprob_sum += sum(event.logprobs)
-        active.logprob_count += len(event.logprobs)
+        if len(event.text) > active.stream.to_repeat:
+            # How likely it was to say what is typed already is no matter.
+            active.logprob_sum += sum(event.logprobs)
+            active.logprob_count += len(event.logprobs)
         pieces = active.stream.feed(event.ids, event.text)
         for piece in pieces:
             self._send_piece(event.job, piece)
