@@ -109,8 +109,11 @@ By default the pause follows from how long answers take."
   :set #'ingle--set-option)
 
 (defcustom ingle-prefetch nil
-  "Whether the suggestion after the one that is shown is made in advance."
-  :type 'boolean
+  "What is made in advance while the model has nothing else to do.
+The next line once one is whole, also what follows the suggestion
+that is shown (always), or nothing."
+  :type '(choice (const :tag "Default (the next line)" nil)
+                 (const auto) (const never) (const always))
   :set #'ingle--set-option)
 
 (defcustom ingle-disabled-languages nil
@@ -153,7 +156,7 @@ The identifier of other modes is their name without \"-ts-mode\" or
     (:candidates ingle-candidates)
     (:inComments ingle-in-comments boolean)
     (:inStrings ingle-in-strings boolean)
-    (:prefetch ingle-prefetch boolean)
+    (:prefetch ingle-prefetch)
     (:effort ingle-effort)
     (:disabledLanguages ingle-disabled-languages list)
     (:disabledFolders ingle-disabled-folders folders))

@@ -11,34 +11,27 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ingle.results import Completion
 
 from .connection import DaemonConnection
 from .debounce import Debounce
 from .documents import Document, Documents, Place
-from .folders import is_inside
-from .infilling import SUFFIX_CHARACTERS, Infilling
-from .postprocess import Cursor, polished, wants_block
-from .privacy import Privacy, is_secret_text
+from .infilling import Infilling
+from .postprocess import Cursor, polished
+from .privacy import Privacy
+from .question import Question, question_at, unix
 from .riding import agrees
 from .settings import Settings
-from .syntax import kind_at
-from .typed_through import Spot, TypedThrough
+from .typed_through import TypedThrough
 
 log = logging.getLogger(__name__)
 
-#: Characters that go to the model. The daemon takes what it can afford, from the cursor outwards.
-PREFIX_CHARACTERS = 32_000
-#: Characters after the cursor that a completion is compared with.
-LOOK_AHEAD_CHARACTERS = 32_000
 #: Characters after a place in which is looked for what was typed there since.
 RIDING_CHARACTERS = 400
 #: Seconds from a cancelled request to the next one, besides its pause for typing.
 GRACE = 0.1
-#: Milliseconds that the next suggestion may take which nobody waits for.
-AHEAD_DEADLINE_MS = 15_000
 
 
 @dataclass(frozen=True)
@@ -63,35 +56,10 @@ class Suggestion:
 
 
 @dataclass(frozen=True)
-class _Question:
-    """A request that is worth an answer, and its document as it was then."""
-
-    document: Document
-    revision: int
-    spot: Spot
-    settings: Settings
-    invoked: bool
-    block: bool
-
-    @property
-    def candidates(self) -> int:
-        """How many texts are wanted."""
-        return self.settings.candidates if self.invoked else 1
-
-    def is_same(self, other: _Question) -> bool:
-        """Whether nothing was typed or moved between the two."""
-        return (
-            self.document is other.document
-            and (self.revision, self.spot.place) == (other.revision, other.spot.place)
-            and self.settings == other.settings
-        )
-
-
-@dataclass(frozen=True)
 class _Further:
     """Further candidates that are being computed although nobody waits for them yet."""
 
-    question: _Question
+    question: Question
     task: asyncio.Task[None]
 
 
@@ -154,7 +122,7 @@ class InlineCompletion:
             if found is None:
                 return None
             start, promised = found, selected.text[place.column - found.column :]
-        question = _question(document, place, settings, promised, invoked=invoked)
+        question = question_at(document, place, settings, promised, invoked=invoked)
         if question is None:
             return None
         ticket = self._newest[uri] = object()
@@ -178,7 +146,7 @@ class InlineCompletion:
 
     # --- the order of things ---------------------------------------------------------------
 
-    async def _texts(self, question: _Question, ticket: object) -> tuple[str, ...]:
+    async def _texts(self, question: Question, ticket: object) -> tuple[str, ...]:
         uri = question.spot.uri
         further = self._further.get(uri)
         if further is not None and not further.question.is_same(question):
@@ -192,11 +160,14 @@ class InlineCompletion:
 
         known = self._known.find(question.spot, question.settings)
         texts = known.texts if known is not None else ()
-        if known is not None and (known.complete or question.candidates == 1):
-            return texts if _is_wanted(question) else ()
+        if texts and known is not None and (known.complete or question.candidates == 1):
+            return texts if question.is_wanted else ()
+        if known is not None and not texts and not question.invoked:
+            self._look_ahead(question, "", is_over=True)
+            return ()
         if not question.invoked:
             await self._pause(question.settings)
-        if not is_current() or not _is_wanted(question):
+        if not is_current() or not question.is_wanted:
             return ()
         if await self._privacy.is_private(uri) or not is_current():
             return ()
@@ -211,10 +182,10 @@ class InlineCompletion:
             )
             if completion is None or not is_current():
                 return ()
-            texts = _shown(question, completion)
-            self._known.remember(question.spot, texts, question.settings, complete=False)
+            texts = self._taken(question, completion)
             if question.candidates == 1:
-                self._look_ahead(question, texts)
+                is_over = completion.finish == "stop" and not completion.text.strip()
+                self._look_ahead(question, "".join(texts), is_over=is_over)
                 return texts
             if texts and self._first_at_once():
                 task = asyncio.create_task(self._add(question, texts))
@@ -233,7 +204,7 @@ class InlineCompletion:
         automatic = settings.debounce_ms == "auto"
         return self._debounce.pause if automatic else int(settings.debounce_ms) / 1000
 
-    def _goes_on(self, question: _Question, generated: str) -> bool:
+    def _goes_on(self, question: Question, generated: str) -> bool:
         """Whether a request that was given up is generating what is being typed."""
         if self._documents.get(question.spot.uri) is not question.document:
             return False
@@ -242,40 +213,68 @@ class InlineCompletion:
             return False
         if question.spot.place.line >= question.document.line_count:
             return False
-        after = _unix(question.document.after(question.spot.place, RIDING_CHARACTERS))
+        after = unix(question.document.after(question.spot.place, RIDING_CHARACTERS))
         return agrees(after, generated, question.spot.cursor.suffix)
 
-    def _is_unchanged(self, question: _Question) -> bool:
+    def _is_unchanged(self, question: Question) -> bool:
         document = question.document
         return (
             self._documents.get(document.uri) is document and document.revision == question.revision
         )
 
+    def _taken(self, question: Question, completion: Completion) -> tuple[str, ...]:
+        """What is shown of an answer, which is remembered."""
+        texts = _shown(question, completion)
+        # Where the model stopped by itself and nothing was cut, there is no more to say.
+        is_whole = completion.finish == "stop" and texts == (completion.text.rstrip(),)
+        self._known.remember(
+            question.spot, texts, question.settings, complete=False, whole=is_whole
+        )
+        return texts
+
     # --- the next suggestion ---------------------------------------------------------------
 
-    def _look_ahead(self, question: _Question, texts: tuple[str, ...]) -> None:
-        """Compute what comes after a suggestion while it is being read, if nothing else is."""
-        if question.settings.prefetch and texts:
-            task = asyncio.create_task(self._prefetch(_accepted(question, texts[0])))
-            self._ahead.add(task)
-            task.add_done_callback(self._ahead.discard)
+    def _look_ahead(self, question: Question, shown: str, *, is_over: bool) -> None:
+        """Compute what will probably be asked for next, if the model has nothing else to do.
 
-    async def _prefetch(self, question: _Question) -> None:
+        Where nothing more is to be said (`is_over`), that is the next line; where something is
+        shown and the user wants it so, what follows once that is accepted.
+        """
+        prefetch = question.settings.prefetch
+        following: Question | None = None
+        if is_over and prefetch != "never":
+            following = question.next_line()
+        elif shown and prefetch == "always":
+            following = question.after(shown)
+            if self._is_over(following):
+                following = following.next_line()
+        if following is None or not following.is_wanted or self._knows(following):
+            return
+        task = asyncio.create_task(self._prefetch(following))
+        self._ahead.add(task)
+        task.add_done_callback(self._ahead.discard)
+
+    def _knows(self, question: Question) -> bool:
+        return self._known.find(question.spot, question.settings) is not None
+
+    def _is_over(self, question: Question) -> bool:
+        """Whether nothing more is to be said at a place."""
+        known = self._known.find(question.spot, question.settings)
+        return known is not None and not known.texts
+
+    async def _prefetch(self, question: Question) -> None:
+        # With the deadline of all others: the daemon fits the prompt to it, and they share that.
         completion = await self._infilling.ask(
-            *_asked(question),
-            block=question.block,
-            deadline_ms=AHEAD_DEADLINE_MS,
-            in_background=True,
+            *_asked(question), block=question.block, in_background=True
         )
         if completion is not None and self._documents.get(question.spot.uri):
-            texts = _shown(question, completion)
-            self._known.remember(question.spot, texts, question.settings, complete=False)
+            self._taken(question, completion)
 
     # --- further candidates ----------------------------------------------------------------
 
     async def _with_further(
         self,
-        question: _Question,
+        question: Question,
         texts: tuple[str, ...],
         is_current: Callable[[], bool],
         deadline: float | None,
@@ -302,7 +301,7 @@ class InlineCompletion:
         self._known.remember(question.spot, texts, question.settings, complete=True)
         return texts
 
-    async def _add(self, question: _Question, texts: tuple[str, ...]) -> None:
+    async def _add(self, question: Question, texts: tuple[str, ...]) -> None:
         try:
             await self._with_further(question, texts, lambda: self._is_unchanged(question), None)
         except Exception:
@@ -318,49 +317,6 @@ class InlineCompletion:
             further.task.cancel()
 
 
-def _question(
-    document: Document, place: Place, settings: Settings, promised: str, *, invoked: bool
-) -> _Question | None:
-    """What is asked at a place, or None where a completion is not wanted or not allowed.
-
-    `promised`: text that will stand before the cursor.
-    """
-    if document.language in settings.disabled_languages or document.is_huge or document.is_binary:
-        return None
-    if is_inside(document.uri, settings.disabled_folders):
-        return None
-    cursor = Cursor(
-        prefix=_unix(document.before(place, PREFIX_CHARACTERS)) + promised,
-        suffix=_unix(document.after(place, LOOK_AHEAD_CHARACTERS)),
-    )
-    sent = cursor.prefix + cursor.suffix[:SUFFIX_CHARACTERS]
-    if not sent.strip() or is_secret_text(sent) or not _is_unicode(sent):
-        return None
-    if not invoked and _is_inside_word(cursor):
-        return None
-    return _Question(
-        document=document,
-        revision=document.revision,
-        spot=Spot(document.uri, Place(place.line, place.column + len(promised)), cursor),
-        settings=settings,
-        invoked=invoked,
-        block=wants_block(cursor, settings.multiline, invoked=invoked),
-    )
-
-
-def _accepted(question: _Question, text: str) -> _Question:
-    """The question once its answer was accepted."""
-    spot = question.spot
-    lines = text.split("\n")
-    column = len(lines[-1]) + (spot.place.column if len(lines) == 1 else 0)
-    cursor = Cursor(prefix=spot.cursor.prefix + text, suffix=spot.cursor.suffix)
-    return replace(
-        question,
-        spot=Spot(spot.uri, Place(spot.place.line + len(lines) - 1, column), cursor),
-        block=wants_block(cursor, question.settings.multiline, invoked=False),
-    )
-
-
 def _start_of(document: Document, place: Place, selected: Selected) -> Place | None:
     """Where the selected entry's text begins; None if what stands there is not its beginning."""
     start = document.locate(selected.start_line, selected.start_units)
@@ -372,7 +328,7 @@ def _start_of(document: Document, place: Place, selected: Selected) -> Place | N
     return start if is_line and selected.text.startswith(typed) else None
 
 
-def _shown(question: _Question, completion: Completion) -> tuple[str, ...]:
+def _shown(question: Question, completion: Completion) -> tuple[str, ...]:
     """The part of an answer that is worth showing: one text or none."""
     confidence = completion.confidence
     # Who asks by a key gets what there is.
@@ -386,32 +342,5 @@ def _shown(question: _Question, completion: Completion) -> tuple[str, ...]:
     return (text,) if text else ()
 
 
-def _asked(question: _Question) -> tuple[Document, Cursor, Settings]:
+def _asked(question: Question) -> tuple[Document, Cursor, Settings]:
     return question.document, question.spot.cursor, question.settings
-
-
-def _is_wanted(question: _Question) -> bool:
-    """Whether the user wants suggestions in what the cursor is in: a comment, a string."""
-    settings, cursor = question.settings, question.spot.cursor
-    if settings.in_comments and settings.in_strings:
-        return True
-    kind = kind_at(cursor.prefix, cursor.suffix, question.document.language)
-    return (kind != "comment" or settings.in_comments) and (kind != "string" or settings.in_strings)
-
-
-def _unix(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _is_inside_word(cursor: Cursor) -> bool:
-    """Between two letters there is nothing to add that typing on would not make wrong."""
-    return cursor.line[-1:].isalnum() and cursor.rest[:1].isalnum()
-
-
-def _is_unicode(text: str) -> bool:
-    """False for half a surrogate pair, which no message can carry."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

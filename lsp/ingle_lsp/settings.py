@@ -18,6 +18,7 @@ from .folders import normal
 SECTION = "ingle"
 
 Multiline = Literal["auto", "never", "always"]
+Prefetch = Literal["auto", "never", "always"]
 Effort = Literal["low", "medium", "high"]
 
 
@@ -35,7 +36,7 @@ class Settings:
     candidates: int = 3
     in_comments: bool = True
     in_strings: bool = True
-    prefetch: bool = False
+    prefetch: Prefetch = "auto"
     effort: Effort | None = None
     disabled_languages: frozenset[str] = frozenset()
     #: As `folders.normal` writes them.
@@ -122,8 +123,8 @@ TABLE = (
         "debounce_ms",
         '"auto" or a whole number from 0 to 5000',
         _auto_or(_whole(0, 5000)),
-        "How long typing must pause before a completion is asked for by itself; auto: a quarter of "
-        "what answers take, from 30 to 400.",
+        "How long typing must pause before a completion is asked for by itself; auto: none "
+        "where answers take up to 100, else a third of what they take longer, up to 400.",
     ),
     Setting(
         "maxTokens",
@@ -178,10 +179,10 @@ TABLE = (
     Setting(
         "prefetch",
         "prefetch",
-        "true or false",
-        _switch,
-        "While a completion is shown and the model has nothing else to do, compute the one that "
-        "follows it.",
+        '"auto", "never" or "always"',
+        _one_of(get_args(Prefetch)),
+        "What is computed ahead while the model has nothing else to do: the next line once one is "
+        "whole (auto), also what follows the completion that is shown (always), or nothing.",
     ),
     Setting(
         "effort",

@@ -31,7 +31,10 @@ class Spot:
 
 @dataclass(frozen=True)
 class Known:
-    """What is known at a spot: the rest of each text. `complete`: more candidates were tried."""
+    """What is known at a spot: the rest of each text. `complete`: more candidates were tried.
+
+    No texts: what was suggested is typed to its end, and there is nothing more to say.
+    """
 
     texts: tuple[str, ...]
     complete: bool
@@ -42,6 +45,7 @@ class _Entry:
     spot: Spot
     texts: tuple[str, ...]
     complete: bool
+    whole: bool
     #: What the texts depend on besides the document: the settings.
     terms: Hashable
 
@@ -53,13 +57,22 @@ class TypedThrough:
         self._entries: list[_Entry] = []
 
     def remember(
-        self, spot: Spot, texts: Sequence[str], terms: Hashable, *, complete: bool
+        self,
+        spot: Spot,
+        texts: Sequence[str],
+        terms: Hashable,
+        *,
+        complete: bool,
+        whole: bool = False,
     ) -> None:
-        """`texts` are suggested at `spot`; what was known there is replaced."""
+        """`texts` are suggested at `spot`; what was known there is replaced.
+
+        `whole`: the first of them is all that there is to say.
+        """
         if not texts:
             return
         self._entries = [entry for entry in self._entries if entry.spot != spot]
-        self._entries.append(_Entry(spot, tuple(texts), complete, terms))
+        self._entries.append(_Entry(spot, tuple(texts), complete, whole, terms))
         del self._entries[:-SIZE]
 
     def find(self, spot: Spot, terms: Hashable) -> Known | None:
@@ -71,6 +84,8 @@ class TypedThrough:
             if rests:
                 # Texts that differed may have the same end.
                 return Known(tuple(dict.fromkeys(rests)), entry.complete)
+            if entry.whole and _is_at_the_end(entry.spot, entry.texts[0], spot):
+                return Known((), entry.complete)
         return None
 
     def forget(self, uri: str) -> None:
@@ -84,11 +99,7 @@ def _rest(before: Spot, text: str, now: Spot) -> str:
     if length is None or length >= len(text):
         return ""
     typed, rest = text[:length], text[length:]
-    wanted, found = before.cursor.prefix + typed, now.cursor.prefix
-    if _is_whole(before) and _is_whole(now):
-        if wanted != found:
-            return ""
-    elif not _ends_alike(wanted, found):
+    if not _was_typed(before, typed, now):
         return ""
     if before.cursor.suffix == now.cursor.suffix:
         return rest
@@ -97,6 +108,23 @@ def _rest(before: Spot, text: str, now: Spot) -> str:
         return ""
     # The editor closed what was opened: what of the rest is still needed is seen anew.
     return polished(rest, now.cursor, block="\n" in rest)
+
+
+def _is_at_the_end(before: Spot, text: str, now: Spot) -> bool:
+    """Whether all of `text` was typed."""
+    return (
+        _length_to(before.place, text, now.place) == len(text)
+        and _was_typed(before, text, now)
+        and before.cursor.suffix == now.cursor.suffix
+    )
+
+
+def _was_typed(before: Spot, typed: str, now: Spot) -> bool:
+    """Whether `typed` lies between two places, as far as the text before them is seen."""
+    wanted, found = before.cursor.prefix + typed, now.cursor.prefix
+    if _is_whole(before) and _is_whole(now):
+        return wanted == found
+    return _ends_alike(wanted, found)
 
 
 def _length_to(before: Place, text: str, now: Place) -> int | None:

@@ -117,9 +117,8 @@ class IngleEditor:
     def key(self, document: Document, stroke: Stroke) -> None:
         """Tell of the key, give up what was asked, ask anew: in the order of VS Code and Neovim."""
         if stroke.kind != "jump":
-            start, end = self._before, self._before
-            if stroke.kind == "erase":
-                start = document.place
+            end = self._before
+            start = end[0], end[1] - stroke.erased
             self._notify(
                 "textDocument/didChange",
                 {

@@ -24,7 +24,10 @@ before it is seen, and each is erased with a key of its own.
 
 **Jumps.** Each block is written in its own place: between two of them the cursor jumps.
 
-**Indentation** comes with the line break, as editors do it: one key.
+**Indentation** is the editor's, as VS Code, Vim and most others do it: a line break brings the
+indentation of the line before, a level more after an opening bracket or a colon; a closing bracket
+that begins a line takes a level back by itself, what else is less deep takes a Backspace a level,
+and an empty line leaves no spaces behind. Each is one key.
 """
 
 from __future__ import annotations
@@ -34,7 +37,6 @@ import difflib
 import importlib.util
 import math
 import random
-import re
 import string
 import subprocess
 import sysconfig
@@ -69,8 +71,10 @@ PACES: dict[str, tuple[float, float]] = {
 LANGUAGES = {".py": "python", ".c": "c", ".h": "c", ".js": "javascript", ".lua": "lua"}
 COMMITS = 200
 
-#: A line break comes with the indentation of the next line.
-_KEYS = re.compile(r"\n *|.", re.DOTALL)
+#: Spaces of a level, and what deepens the next line.
+LEVEL = 4
+_OPENERS = (":", "{", "(", "[")
+_CLOSERS = (")", "]", "}")
 _ROOT = Path(__file__).parents[2]
 _STANDARD_LIBRARY = ("textwrap.py", "shlex.py", "difflib.py", "argparse.py", "json/decoder.py")
 _MYPYC = ("lib-rt/str_ops.c", "lib-rt/list_ops.c", "lib-rt/dict_ops.c", "lib-rt/misc_ops.c")
@@ -79,12 +83,15 @@ _MATPLOTLIB = ("backends/web_backend/js/mpl.js",)
 
 @dataclass(frozen=True)
 class Stroke:
-    """One key. `wait_s` is how long after the one before it is pressed."""
+    """One key. `wait_s` is how long after the one before it is pressed.
+
+    All but a jump replaces the last `erased` characters of the cursor's line by `text`.
+    """
 
     wait_s: float
     kind: Literal["type", "erase", "jump"]
-    #: `type`: what is inserted at the cursor.
     text: str = ""
+    erased: int = 0
     #: `jump`: the line, counted from 0, to whose end the cursor goes.
     line: int = 0
 
@@ -263,28 +270,62 @@ def _git(repo: Path, *arguments: str) -> str | None:
 
 def _typed(change: Change, keys: int, dice: random.Random) -> Trace:
     strokes: list[Stroke] = []
+    lines = change.document.split("\n")
     for line, text in change.blocks:
         strokes.append(Stroke(_rest("jump", dice), "jump", line=line - 1))
-        strokes += _block(text, dice)
+        new = text.rstrip("\n").split("\n")
+        strokes += _block(lines[line - 1], new, dice)
+        lines[line:line] = new
     return Trace(
         change.name, change.language, change.licence, change.document, tuple(strokes[:keys])
     )
 
 
-def _block(text: str, dice: random.Random) -> Iterator[Stroke]:
-    before = ""
-    for key in _KEYS.findall("\n" + text.rstrip("\n")):
+def _block(above: str, lines: Sequence[str], dice: random.Random) -> Iterator[Stroke]:
+    """The keys that write lines below `above`, from its end on."""
+    deep = _depth(above) + (LEVEL if above.rstrip().endswith(_OPENERS) else 0)
+    is_empty, spaces = False, 0
+    for line in lines:
+        pace = "line" if is_empty else "letter"
+        # An empty line's spaces go as the next one begins.
+        yield Stroke(_rest(pace, dice), "type", "\n" + " " * deep, erased=spaces)
+        is_empty, spaces = not line.strip(), 0 if line.strip() else deep
+        if not is_empty:
+            yield from _line(line, deep, dice)
+            deep = _depth(line) + (LEVEL if line.rstrip().endswith(_OPENERS) else 0)
+
+
+def _line(line: str, deep: int, dice: random.Random) -> Iterator[Stroke]:
+    """The keys of a line that the editor has indented by `deep` spaces."""
+    pace, depth, first = "line", _depth(line), line.lstrip()[0]
+    before, rest = "\n", line.strip()
+    if depth < deep and first in _CLOSERS:
+        yield Stroke(_rest(pace, dice), "type", first, erased=deep - depth)
+        before, rest = first, rest[1:]
+    elif depth > deep:
+        yield Stroke(_rest(pace, dice), "type", " " * (depth - deep))
+        before = " "
+    while depth < deep and before == "\n":
+        less = min(LEVEL, deep - depth)
+        yield Stroke(_rest(pace, dice), "erase", erased=less)
+        deep, pace = deep - less, "erase"
+        before = "\n" if deep > depth else " "
+    for key in rest:
         if key.isalpha() and dice.random() < SLIP:
             yield from _slip(before, dice)
         yield Stroke(_rest(_begins(before, key, dice), dice), "type", key)
         before = key
 
 
+def _depth(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
+
+
 def _begins(before: str, key: str, dice: random.Random) -> str:
     """What a key begins: a name of `PACES`."""
-    if before.startswith("\n"):
+    if before == "\n":
         return "line"
-    if key.isalnum() and not before[-1:].isalnum():
+    if key.isalnum() and not before.isalnum():
         return "thought" if dice.random() < THINKING else "word"
     return "letter"
 
@@ -295,7 +336,7 @@ def _slip(before: str, dice: random.Random) -> Iterator[Stroke]:
         yield Stroke(_rest(_begins(before, letter, dice), dice), "type", letter)
         before = letter
     for number in range(len(wrong)):
-        yield Stroke(_rest("erase" if number else "slip seen", dice), "erase")
+        yield Stroke(_rest("erase" if number else "slip seen", dice), "erase", erased=1)
 
 
 def _rest(pace: str, dice: random.Random) -> float:

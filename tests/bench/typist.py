@@ -51,15 +51,13 @@ class Document:
     def apply(self, stroke: Stroke) -> None:
         """A key."""
         self.revision += 1
-        if stroke.kind == "type":
-            self.text = self.before + stroke.text + self.after
-            self.offset += len(stroke.text)
-        elif stroke.kind == "erase":
-            self.text = self.text[: self.offset - 1] + self.after
-            self.offset -= 1
-        else:
+        if stroke.kind == "jump":
             lines = self.text.splitlines(keepends=True)[: stroke.line + 1]
-            self.offset = len("".join(lines).rstrip("\n")) if lines else 0
+            self.offset = len("".join(lines).removesuffix("\n")) if lines else 0
+        else:
+            start = self.offset - stroke.erased
+            self.text = self.text[:start] + stroke.text + self.after
+            self.offset = start + len(stroke.text)
 
 
 class Suggester(Protocol):

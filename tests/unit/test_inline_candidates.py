@@ -4,6 +4,7 @@ wanted: what of it asks the daemon, and when."""
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +65,24 @@ async def test_typing_something_else_asks_and_coming_back_does_not(editor: Inlin
     assert len(editor.engine.calls) == 2
 
 
-async def test_typed_to_its_end_the_next_is_asked_for(editor: InlineEditor) -> None:
+async def test_typed_to_its_end_there_is_no_more_to_say(editor: InlineEditor) -> None:
+    editor.settings = replace(editor.settings, prefetch="never")
     at = editor.open("x = |\n")
     await editor.texts(at)
     at = editor.type(at, "a + b")
     editor.engine.reply = completion(" + c")
-    assert await editor.texts(at) == [" + c"]
-    assert len(editor.engine.calls) == 2
+    assert await editor.texts(at) == []
+    assert len(editor.engine.calls) == 1
+    # Unless somebody wants to know.
+    assert (await editor.texts(at, invoked=True))[0] == " + c"
+
+
+async def test_one_that_was_cut_short_is_asked_on(editor: InlineEditor) -> None:
+    editor.engine.reply = Completion(text="a + b", finish="length")
+    at = editor.open("x = |\n")
+    await editor.texts(at)
+    editor.engine.reply = completion(" + c")
+    assert await editor.texts(editor.type(at, "a + b")) == [" + c"]
 
 
 async def test_several_lines_are_typed_through(editor: InlineEditor) -> None:
@@ -407,7 +419,7 @@ async def test_the_pause_follows_the_answers(editor: InlineEditor) -> None:
     assert editor.settings.debounce_ms == "auto"
     for took in (0.8, 0.8, 0.1, 0.1, 0.1):  # noqa: B007 - `slow` reads it
         await editor.texts(editor.open("x = |\n"))
-    assert editor.pauses == [0.075, 0.2, 0.2, 0.2, pytest.approx(0.1125)]
+    assert editor.pauses == [0.075, *[pytest.approx(0.7 / 3)] * 3, pytest.approx(0.35 / 3)]
 
 
 async def test_further_candidates_say_nothing_of_the_pause(editor: InlineEditor) -> None:
@@ -426,7 +438,7 @@ async def test_a_request_that_is_given_up_counts(editor: InlineEditor) -> None:
     await asyncio.gather(asked, return_exceptions=True)
     editor.engine.gate = None
     await editor.texts(editor.open("y = |\n"))
-    assert editor.pauses == [0.075, pytest.approx(0.3)]
+    assert editor.pauses == [0.075, pytest.approx(1.1 / 3)]
 
 
 async def test_a_number_is_a_number(editor: InlineEditor) -> None:

@@ -252,27 +252,89 @@ async def test_a_request_that_was_typed_on_is_left_to_be_ridden_for_a_moment(
     await eventually(lambda: editor.engine.cancelled == 1, "the end of the request")
 
 
-async def test_the_next_suggestion_is_computed_while_one_is_read(editor: InlineEditor) -> None:
-    editor.settings = replace(editor.settings, prefetch=True)
-    assert await editor.ask("x = |\ny", invoked=False) == "a + b"
+async def guessed(editor: InlineEditor) -> None:
+    await eventually(lambda: not editor.completion._ahead, "the end of the guess")
+
+
+async def test_the_next_line_is_computed_once_a_line_is_whole(editor: InlineEditor) -> None:
+    editor.engine.reply = Completion(text="", finish="stop")
+    assert await editor.ask("    x = 1|\ny", invoked=False) is None
     await editor.until_asked(2)
     guess = editor.engine.calls[1]
-    assert (guess["prefix"], guess["suffix"]) == ("x = a + b", "\ny")
-    assert guess["speculative"] is True
-    await eventually(lambda: not editor.completion._ahead, "the guess")
-    # Accepted: the next one is there already.
-    editor.documents.change(URI, [Edit(0, 4, 0, 4, "a + b")])
-    assert await editor.texts((0, 9)) == ["a + b"]
-    await eventually(lambda: not editor.completion._ahead, "what follows that")
+    assert (guess["prefix"], guess["suffix"]) == ("    x = 1\n    ", "\ny")
+    assert (guess["speculative"], guess["multiline"]) == (True, False)
+    # It shares the prompt of all others, which is cut to what their time allows.
+    assert guess["deadline_ms"] == editor.settings.deadline_ms
+    editor.engine.reply = Completion(text="z = 2", finish="stop")
+    editor.type((0, 9), "1")
+    assert await editor.ask("    x = 1|\ny", invoked=False) == "z = 2"
+
+
+async def test_the_line_break_finds_the_next_line_computed(editor: InlineEditor) -> None:
+    assert await editor.ask("if x:\n    y = |\nz", invoked=False) == "a + b"
+    assert not editor.completion._ahead
+    # All of it is typed, or accepted: nothing more is to be said of the line.
+    end = editor.type((1, 8), "a + b")
+    assert await editor.texts(end) == []
+    await editor.until_asked(2)
+    assert editor.engine.calls[1]["prefix"] == "if x:\n    y = a + b\n    "
+    await guessed(editor)
+    assert await editor.texts(editor.type(end, "\n    ")) == ["a + b"]
     assert len(editor.engine.calls) == 2
 
 
-async def test_nothing_is_computed_ahead_unless_somebody_wants_it(editor: InlineEditor) -> None:
-    assert await editor.ask("x = |", invoked=False) == "a + b"
-    assert not editor.completion._ahead
-    editor.settings = replace(editor.settings, prefetch=True)
+async def test_a_line_that_opens_a_block_is_followed_by_a_deeper_one(editor: InlineEditor) -> None:
     editor.engine.reply = Completion(text="", finish="stop")
-    assert await editor.ask("x = |", invoked=False) is None
+    await editor.ask("if a:\n  b\nfor x in y:|", invoked=False)
+    await editor.until_asked(2)
+    assert editor.engine.calls[1]["prefix"].endswith("for x in y:\n  ")
+    assert editor.engine.calls[1]["multiline"] is True
+
+
+@pytest.mark.parametrize(
+    ("text", "reply"),
+    [
+        # The line goes on, as far as the model can see.
+        ("x = 1|", Completion(text=" + 2", finish="stop")),
+        ("x = 1|", Completion(text="  ", finish="length")),
+        # It is not sure enough to show that it does.
+        ("x = 1|", Completion(text=" + 2", finish="stop", confidence=0.1)),
+        ("f(|)", Completion(text="", finish="stop")),
+        ("    |", Completion(text="", finish="stop")),
+    ],
+)
+async def test_no_next_line_is_computed_before_a_line_is_whole(
+    editor: InlineEditor, text: str, reply: Completion
+) -> None:
+    editor.engine.reply = reply
+    await editor.ask(text, invoked=False)
+    assert not editor.completion._ahead
+
+
+async def test_what_follows_an_accepted_suggestion_is_computed_where_wanted(
+    editor: InlineEditor,
+) -> None:
+    editor.settings = replace(editor.settings, prefetch="always")
+    assert await editor.ask("x = |\ny", invoked=False) == "a + b"
+    await editor.until_asked(2)
+    assert editor.engine.calls[1]["prefix"] == "x = a + b\n"
+    await guessed(editor)
+    # It was cut short: there is more to come in the line.
+    editor.engine.reply = Completion(text="a + ", finish="length")
+    assert await editor.ask("z = |\ny", invoked=False) == "a +"
+    await editor.until_asked(4)
+    assert editor.engine.calls[3]["prefix"] == "z = a +"
+    await guessed(editor)
+
+
+async def test_nothing_is_computed_ahead_for_who_does_not_want_it(editor: InlineEditor) -> None:
+    editor.settings = replace(editor.settings, prefetch="never")
+    editor.engine.reply = Completion(text="", finish="stop")
+    assert await editor.ask("x = 1|", invoked=False) is None
+    assert not editor.completion._ahead
+    # In a comment, for one who wants none there.
+    editor.settings = Settings(debounce_ms=0, in_comments=False)
+    assert await editor.ask('"""\nx\n"""\n# x|', invoked=False) is None
     assert not editor.completion._ahead
 
 

@@ -39,7 +39,7 @@ const TAKES: dict<string> = {
 }
 
 # Settings of the server that are switches; in Vim, 0 and 1 are such, too.
-const SWITCHES: list<string> = ['enabled', 'startDaemon', 'inComments', 'inStrings', 'prefetch']
+const SWITCHES: list<string> = ['enabled', 'startDaemon', 'inComments', 'inStrings']
 
 def Given(): dict<any>
   var given: any = get(g:, 'ingle', {})
