@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -116,20 +117,25 @@ class Residents:
             service.configure(settings)
 
     async def catalog(self) -> list[ModelInfo]:
-        """The store's models, the resident ones marked, and what else is resident."""
+        """The store's models, and others that were loaded or are configured, such as files.
+
+        Resident ones are marked.
+        """
         listed: list[ModelInfo] = await asyncio.to_thread(lambda: self._store().list())
-        resident = {
-            name: service for name, service in self._services.items() if service.state == "ready"
+        resident = {service.name for service in self.services() if service.state == "ready"}
+        others = {
+            service.name: ModelInfo(name=service.name, installed=True, engine=service.engine)
+            for service in self.services()
         }
-        marked = [
-            msgspec.structs.replace(info, resident=resident.pop(info.name, None) is not None)
-            for info in listed
+        configured = self._configured()
+        if configured and configured not in others:
+            is_there = configured == SCRIPTED or await asyncio.to_thread(os.path.exists, configured)
+            others[configured] = ModelInfo(name=configured, installed=is_there)
+        names = {info.name for info in listed}
+        return [
+            msgspec.structs.replace(info, resident=info.name in resident)
+            for info in [*listed, *(info for name, info in others.items() if name not in names)]
         ]
-        others = [
-            ModelInfo(name=name, installed=True, resident=True, engine=service.engine)
-            for name, service in resident.items()
-        ]
-        return marked + others
 
     async def close(self, why: IngleError) -> None:
         """End every worker."""
@@ -197,12 +203,15 @@ class Residents:
             options=options,
         )
 
-    def _default_name(self) -> str:
+    def _configured(self) -> str:
+        """The model that the settings name; "" if they leave it to us."""
         model = self._settings.model
-        if model.name:
-            return model.name
-        if model.engine == SCRIPTED:
-            return SCRIPTED
+        return model.name or (SCRIPTED if model.engine == SCRIPTED else "")
+
+    def _default_name(self) -> str:
+        configured = self._configured()
+        if configured:
+            return configured
         installed = [info for info in self._store().list() if info.installed]
         usable = [info.name for info in installed if info.engine]
         if PREFERRED in usable:

@@ -259,6 +259,7 @@ class ModelService:
                     text=text,
                     tokens=message.tokens,
                     tool=message.tool,
+                    confidence=message.confidence,
                 )
             )
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from ingle.endpoint import NOT_RUNNING
 from ingle.errors import ConnectionFailed, DaemonNotRunning, IngleError, VersionMismatch
-from ingle.messages import Message
+from ingle.messages import Delta, Message
 from ingle.results import Completion
 
 log = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ class DaemonClient(Protocol):
         prefix: str,
         suffix: str = "",
         *,
-        on_text: Callable[[str], None] | None = None,
+        on_delta: Callable[[Delta], None] | None = None,
         **fields: object,
     ) -> Completion: ...
 

@@ -27,6 +27,7 @@ from .debounce import Debounce
 from .documents import Document
 from .postprocess import Cursor
 from .settings import Settings
+from .so_far import SoFar
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ SUFFIX_CHARACTERS = 4_000
 MAX_NAME = 4096
 #: Seconds past the daemon's own deadline after which an answer is not waited for.
 PATIENCE = 1.0
+#: Tokens of a prompt, computed for an answer, from which on its time is no typical one.
+COLD_TOKENS = 64
 #: Further candidates are sampled, each more freely than the one before.
 FIRST_TEMPERATURE = 0.7
 TEMPERATURE_STEP = 0.2
@@ -75,12 +78,14 @@ class Infilling:
         in_background: bool = False,
         goes_on: Callable[[str], bool] = lambda _: False,
         grace: float = 0.0,
+        so_far: SoFar | None = None,
     ) -> Completion | None:
         """The completion at a cursor, or None: no daemon, superseded, too late, refused.
 
         `block`: several lines are wanted. `candidate` 0 is the likeliest text, the others are
         sampled. All of a document supersede each other in the daemon, and share its prefix cache.
-        `in_background`: it may cost nobody anything. `deadline_ms`: instead of the setting.
+        `so_far` is given what comes. `in_background`: it may cost nobody anything. `deadline_ms`:
+        instead of the setting.
 
         When the caller is cancelled, so is the request; but where `goes_on` says of the text so far
         that it may still be wanted, only after `grace` seconds: a newer request of the document
@@ -103,7 +108,7 @@ class Infilling:
             fields["speculative"] = True
         try:
             async with asyncio.timeout(deadline / 1000 + PATIENCE):
-                return await self._asked(cursor, fields, goes_on, grace)
+                return await self._asked(cursor, fields, goes_on, grace, so_far or SoFar())
         except TimeoutError:
             log.info("the daemon gave no completion in time")
         except IngleError as error:
@@ -116,6 +121,7 @@ class Infilling:
         fields: dict[str, object],
         goes_on: Callable[[str], bool],
         grace: float,
+        so_far: SoFar,
     ) -> Completion | None:
         # A daemon that was restarted since the last key is worth a second try.
         for _attempt in range(2):
@@ -123,12 +129,11 @@ class Infilling:
             if client is None:
                 return None
             begun = self._clock()
-            heard: list[str] = []
             call = asyncio.ensure_future(
                 client.infill(
                     cursor.prefix,
                     cursor.suffix[:SUFFIX_CHARACTERS],
-                    on_text=heard.append,
+                    on_delta=so_far.take,
                     **fields,
                 )
             )
@@ -138,12 +143,13 @@ class Infilling:
                 self._connection.lost(client)
             except asyncio.CancelledError:
                 self._learn(begun, fields, answered=False)
-                self._let_go(call, grace if goes_on("".join(heard)) else 0.0)
+                self._let_go(call, grace if goes_on(so_far.text) else 0.0)
                 raise
             else:
                 self._told.clear()
                 is_whole = completion.finish not in ("cancelled", "superseded")
-                self._learn(begun, fields, answered=is_whole)
+                if not _was_cold(completion):
+                    self._learn(begun, fields, answered=is_whole)
                 return completion if is_whole else None
         return None
 
@@ -178,6 +184,12 @@ class Infilling:
         self._told.add(str(error))
         log.warning("no completion: %s", error)
         self._tell(str(error))
+
+
+def _was_cold(completion: Completion) -> bool:
+    """Whether its prompt had to be computed first, which says nothing of the next one's time."""
+    usage = completion.usage
+    return usage is not None and usage.prompt_tokens - usage.cached_tokens > COLD_TOKENS
 
 
 def _temperature(candidate: int) -> float:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from ingle.results import Completion
 
+from .ahead import following, odds
 from .connection import DaemonConnection
 from .debounce import Debounce
 from .documents import Document, Documents, Place
@@ -24,7 +26,8 @@ from .privacy import Privacy
 from .question import Question, question_at, unix
 from .riding import agrees
 from .settings import Settings
-from .typed_through import TypedThrough
+from .so_far import SoFar
+from .typed_through import Known, Spot, TypedThrough
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +100,9 @@ class InlineCompletion:
         self._known = TypedThrough()
         self._newest: dict[str, object] = {}
         self._further: dict[str, _Further] = {}
-        self._ahead: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
+        #: What is being computed although nobody has asked for it yet.
+        self._guess: Spot | None = None
 
     async def suggest(
         self, uri: str, line: int, units: int, *, invoked: bool, selected: Selected | None = None
@@ -158,13 +163,12 @@ class InlineCompletion:
         def is_current() -> bool:
             return self._newest.get(uri) is ticket and self._is_unchanged(question)
 
-        known = self._known.find(question.spot, question.settings)
+        known = self._find(question)
         texts = known.texts if known is not None else ()
-        if texts and known is not None and (known.complete or question.candidates == 1):
+        if not question.invoked:
+            self._look_ahead(question)
+        if known is not None and _is_answer(known, question):
             return texts if question.is_wanted else ()
-        if known is not None and not texts and not question.invoked:
-            self._look_ahead(question, "", is_over=True)
-            return ()
         if not question.invoked:
             await self._pause(question.settings)
         if not is_current() or not question.is_wanted:
@@ -173,19 +177,12 @@ class InlineCompletion:
             return ()
         begun = self._clock()
         if not texts:
-            completion = await self._infilling.ask(
-                *_asked(question),
-                block=question.block,
-                goes_on=lambda text: self._goes_on(question, text),
-                # The next request comes after its own pause.
-                grace=self._pause_s(question.settings) + GRACE,
-            )
+            completion = await self._answer(question)
             if completion is None or not is_current():
                 return ()
             texts = self._taken(question, completion)
             if question.candidates == 1:
-                is_over = completion.finish == "stop" and not completion.text.strip()
-                self._look_ahead(question, "".join(texts), is_over=is_over)
+                self._look_ahead(question)
                 return texts
             if texts and self._first_at_once():
                 task = asyncio.create_task(self._add(question, texts))
@@ -194,6 +191,42 @@ class InlineCompletion:
         deadline = begun + question.settings.deadline_ms / 1000
         texts = await self._with_further(question, texts, is_current, deadline)
         return texts if is_current() else ()
+
+    async def _answer(self, question: Question) -> Completion | None:
+        """What the model says; of a long block perhaps its first lines only, the rest follows."""
+        so_far = SoFar()
+        answer = asyncio.create_task(
+            self._infilling.ask(
+                *_asked(question),
+                block=question.block,
+                goes_on=lambda text: self._goes_on(question, text),
+                # The next request comes after its own pause.
+                grace=self._pause_s(question.settings) + GRACE,
+                so_far=so_far,
+            )
+        )
+        try:
+            if question.block and not question.invoked:
+                await so_far.wait(answer, lambda part: bool(_shown(question, part)))
+            else:
+                await asyncio.wait({answer})
+        except asyncio.CancelledError:
+            answer.cancel()
+            raise
+        if answer.done():
+            return answer.result()
+        self._in_background(self._take_rest(question, answer))
+        return so_far.completion
+
+    async def _take_rest(self, question: Question, answer: asyncio.Task[Completion | None]) -> None:
+        completion = await answer
+        if completion is not None and self._documents.get(question.spot.uri):
+            self._taken(question, completion)
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     async def _pause(self, settings: Settings) -> None:
         pause = self._pause_s(settings)
@@ -225,48 +258,38 @@ class InlineCompletion:
     def _taken(self, question: Question, completion: Completion) -> tuple[str, ...]:
         """What is shown of an answer, which is remembered."""
         texts = _shown(question, completion)
-        # Where the model stopped by itself and nothing was cut, there is no more to say.
-        is_whole = completion.finish == "stop" and texts == (completion.text.rstrip(),)
-        self._known.remember(
-            question.spot, texts, question.settings, complete=False, whole=is_whole
-        )
+        is_whole = completion.finish == "stop" and "".join(texts) == completion.text.rstrip()
+        if texts or completion.finish == "stop":
+            self._known.remember(
+                question.spot,
+                texts,
+                question.settings,
+                complete=False,
+                whole=is_whole,
+                odds=odds(completion) if is_whole else 0.0,
+            )
         return texts
 
     # --- the next suggestion ---------------------------------------------------------------
 
-    def _look_ahead(self, question: Question, shown: str, *, is_over: bool) -> None:
-        """Compute what will probably be asked for next, if the model has nothing else to do.
+    def _look_ahead(self, question: Question) -> None:
+        """Compute what will probably be asked for next, if the model has nothing else to do."""
+        known = self._find(question)
+        guess = following(question, known, self._find) if known is not None else None
+        if guess is not None and guess.spot != self._guess:
+            self._guess = guess.spot
+            self._in_background(self._prefetch(guess))
 
-        Where nothing more is to be said (`is_over`), that is the next line; where something is
-        shown and the user wants it so, what follows once that is accepted.
-        """
-        prefetch = question.settings.prefetch
-        following: Question | None = None
-        if is_over and prefetch != "never":
-            following = question.next_line()
-        elif shown and prefetch == "always":
-            following = question.after(shown)
-            if self._is_over(following):
-                following = following.next_line()
-        if following is None or not following.is_wanted or self._knows(following):
-            return
-        task = asyncio.create_task(self._prefetch(following))
-        self._ahead.add(task)
-        task.add_done_callback(self._ahead.discard)
-
-    def _knows(self, question: Question) -> bool:
-        return self._known.find(question.spot, question.settings) is not None
-
-    def _is_over(self, question: Question) -> bool:
-        """Whether nothing more is to be said at a place."""
-        known = self._known.find(question.spot, question.settings)
-        return known is not None and not known.texts
+    def _find(self, question: Question) -> Known | None:
+        return self._known.find(question.spot, question.settings)
 
     async def _prefetch(self, question: Question) -> None:
         # With the deadline of all others: the daemon fits the prompt to it, and they share that.
         completion = await self._infilling.ask(
             *_asked(question), block=question.block, in_background=True
         )
+        if self._guess == question.spot:
+            self._guess = None
         if completion is not None and self._documents.get(question.spot.uri):
             self._taken(question, completion)
 
@@ -340,6 +363,13 @@ def _shown(question: Question, completion: Completion) -> tuple[str, ...]:
         completion.text, question.spot.cursor, block=question.block, unfinished=unfinished
     )
     return (text,) if text else ()
+
+
+def _is_answer(known: Known, question: Question) -> bool:
+    """Whether nobody needs to be asked. Who asks by a key wants to hear of more."""
+    if question.candidates > 1:
+        return bool(known.texts) and known.complete
+    return bool(known.texts) or not question.invoked
 
 
 def _asked(question: Question) -> tuple[Document, Cursor, Settings]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from .documents import Place
 from .postprocess import Cursor, polished
 
-#: Suggestions that are remembered, of all documents.
-SIZE = 16
+#: Answers that are remembered, of all documents.
+SIZE = 32
 #: Closing brackets and quotes that editors put behind the cursor when the opening one is typed.
 _CLOSERS = ")]}\"'`>"
 MAX_CLOSERS = 4
@@ -31,13 +31,16 @@ class Spot:
 
 @dataclass(frozen=True)
 class Known:
-    """What is known at a spot: the rest of each text. `complete`: more candidates were tried.
+    """What is known at a spot: the rest of each text; none where there is nothing to suggest.
 
-    No texts: what was suggested is typed to its end, and there is nothing more to say.
+    `complete`: more candidates were tried. `over`: it is certain that nothing more is to be said.
+    `odds`: how likely the first text is right to its end, and that is all; 0 to 1.
     """
 
     texts: tuple[str, ...]
     complete: bool
+    over: bool = False
+    odds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class _Entry:
     texts: tuple[str, ...]
     complete: bool
     whole: bool
+    odds: float
     #: What the texts depend on besides the document: the settings.
     terms: Hashable
 
@@ -64,28 +68,33 @@ class TypedThrough:
         *,
         complete: bool,
         whole: bool = False,
+        odds: float = 0.0,
     ) -> None:
         """`texts` are suggested at `spot`; what was known there is replaced.
 
-        `whole`: the first of them is all that there is to say.
+        `whole`: the first of them is all that there is to say, or there is nothing to say at all.
+        `odds`: how likely it is that the first is right.
         """
-        if not texts:
-            return
         self._entries = [entry for entry in self._entries if entry.spot != spot]
-        self._entries.append(_Entry(spot, tuple(texts), complete, whole, terms))
+        self._entries.append(_Entry(spot, tuple(texts), complete, whole, odds, terms))
         del self._entries[:-SIZE]
 
     def find(self, spot: Spot, terms: Hashable) -> Known | None:
-        """What is left of a suggestion at `spot`; None if nothing is."""
+        """What is left of an answer at `spot`; None if nothing is known there."""
         for entry in reversed(self._entries):
             if entry.terms != terms or entry.spot.uri != spot.uri:
                 continue
             rests = [rest for text in entry.texts if (rest := _rest(entry.spot, text, spot))]
             if rests:
                 # Texts that differed may have the same end.
-                return Known(tuple(dict.fromkeys(rests)), entry.complete)
-            if entry.whole and _is_at_the_end(entry.spot, entry.texts[0], spot):
-                return Known((), entry.complete)
+                texts = tuple(dict.fromkeys(rests))
+                # As if each character were as likely as every other.
+                odds = entry.odds ** (len(texts[0]) / len(entry.texts[0])) if entry.odds else 0.0
+                return Known(texts, entry.complete, odds=odds)
+            if not entry.texts and entry.spot == spot:
+                return Known((), entry.complete, over=entry.whole)
+            if entry.whole and entry.texts and _is_at_the_end(entry.spot, entry.texts[0], spot):
+                return Known((), entry.complete, over=True)
         return None
 
     def forget(self, uri: str) -> None:

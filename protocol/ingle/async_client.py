@@ -174,18 +174,18 @@ class AsyncClient:
         prefix: str,
         suffix: str = "",
         *,
-        on_text: Callable[[str], None] | None = None,
+        on_delta: Callable[[Delta], None] | None = None,
         **fields: Any,
     ) -> Completion:
         """Complete code at a cursor. `fields` are those of `ingle.messages.Infill`.
 
-        `on_text` is given the text piece by piece, as it is generated.
+        `on_delta` is given the text piece by piece, as it is generated.
         """
         gathered = Gathered()
         async for event in self.call(Infill, prefix=prefix, suffix=suffix, **fields):
             gathered.add(event)
-            if on_text and isinstance(event, Delta):
-                on_text(event.text)
+            if on_delta and isinstance(event, Delta):
+                on_delta(event)
         return gathered.completion()
 
     async def status(self) -> Report:

@@ -330,6 +330,9 @@ class Delta(Message, tag="delta", kw_only=True, frozen=True):
     tokens: int = 0
     #: On `tool`: the tool that is called, with `text` as its arguments; empty for text about calls.
     tool: ToolName = ""
+    #: Of completions: the geometric mean of the token probabilities so far; nil if the engine has
+    #: none.
+    confidence: float | None = None
 
 
 class Report(Message, tag="report", kw_only=True, frozen=True):

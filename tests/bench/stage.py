@@ -36,7 +36,9 @@ class Sizes:
     editor_keys: int = 100
     editor_starts: int = 10
     document_lines: int = 100_000
-    traces: int = 2
+    traces: int = 4
+    #: Of these, beside more than one chat.
+    busy_traces: int = 1
     trace_keys: int = 250
     trace_lines: int = 60
     chats: tuple[int, ...] = (0, 1, 2, 4)
@@ -62,6 +64,7 @@ QUICK = Sizes(
     editor_starts=2,
     document_lines=10_000,
     traces=1,
+    busy_traces=1,
     trace_keys=20,
     trace_lines=10,
     chats=(0, 1),

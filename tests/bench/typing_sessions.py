@@ -66,8 +66,10 @@ async def _measure(stage: Stage) -> list[Result]:
     typed = traces(sizes.traces, sizes.trace_keys, before=sizes.trace_lines)
     outcomes: Outcomes = defaultdict(Outcome)
     async with Contenders(stage) as contenders:
-        for trace in typed:
+        for number, trace in enumerate(typed):
             for chats in sizes.chats:
+                if chats > ONE and number >= sizes.busy_traces:
+                    continue
                 for contender in contenders.all:
                     outcome = outcomes[contender.name, chats]
                     await _session(stage, contenders, contender, trace, chats, outcome)

@@ -43,7 +43,7 @@ async def texts(
 
 
 async def test_typing_what_is_shown_sends_nothing(daemon: DaemonUnderTest) -> None:
-    async with an_editor(daemon.env) as editor:
+    async with an_editor(daemon.env, prefetch="never") as editor:
         editor.open(TEXT)
         assert await texts(editor, END, invoked=False) == ["a + b"]
         asked = report(daemon).totals.requests
@@ -67,22 +67,25 @@ async def test_a_key_gives_all_at_once(daemon: DaemonUnderTest) -> None:
 
 
 async def test_the_first_comes_alone_to_a_plugin_that_asks_again(make_daemon: MakeDaemon) -> None:
-    alternatives = ["two " * 10, "three " * 10]
-    scripted = {"script": "one " * 10, "alternatives": alternatives, "tokens_per_second": 20.0}
+    first = "one two three four five six seven eight nine ten"
+    alternatives = [first.replace("ten", end) for end in ("eleven", "twelve")]
+    scripted = {"script": first, "alternatives": alternatives, "tokens_per_second": 20.0}
     daemon = make_daemon(scripted=scripted).start()
     announced = {"version": 1, "candidates": True}
     async with an_editor(daemon.env, announced=announced) as editor:
         editor.open(TEXT)
-        assert await texts(editor, END) == [("one " * 10).strip()]
+        assert await texts(editor, END) == [first]
         assert report(daemon).totals.finished == 1
         assert len(await texts(editor, END)) == 3
         assert report(daemon).totals.requests == 3
 
 
 async def test_typing_ends_what_nobody_waits_for(make_daemon: MakeDaemon) -> None:
-    scripted = {"script": "one", "alternatives": ["two " * 500], "tokens_per_second": 20.0}
+    numbers = " ".join(map(str, range(500)))
+    scripted = {"script": "one", "alternatives": [numbers], "tokens_per_second": 20.0}
     daemon = make_daemon(scripted=scripted, inline={"multiline_max_tokens": 500}).start()
-    async with an_editor(daemon.env, announced={"version": 1, "candidates": True}) as editor:
+    announced = {"version": 1, "candidates": True}
+    async with an_editor(daemon.env, announced=announced, prefetch="never") as editor:
         editor.open(TEXT)
         assert await texts(editor, END) == ["one"]
         await eventually(lambda: report(daemon).active, "a further candidate under way")

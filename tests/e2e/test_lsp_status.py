@@ -16,7 +16,7 @@ import zmq
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
-from support.daemons import DaemonUnderTest
+from support.daemons import ENDLESS_LINE, DaemonUnderTest
 from support.editors import Editor, an_editor
 from support.waiting import eventually
 
@@ -92,7 +92,7 @@ async def test_a_daemon_that_comes_goes_and_comes_again(make_daemon: MakeDaemon)
 
 
 async def test_work_is_shown(make_daemon: MakeDaemon) -> None:
-    scripted = {"script": "word " * 60, "tokens_per_second": 40.0}
+    scripted = {"script": ENDLESS_LINE, "tokens_per_second": 40.0}
     daemon = make_daemon(scripted=scripted, inline={"max_tokens": 60}).start()
     async with a_plugin(daemon, candidates=1) as editor:
         await until(editor, "ready")

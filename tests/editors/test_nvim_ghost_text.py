@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.daemons import DaemonUnderTest, saying
+from support.daemons import ENDLESS_LINE, DaemonUnderTest, saying
 from support.nvim import Neovim, starter, versions
 from support.shared_editor import SharedEditor, shared_editor
 
@@ -315,7 +315,7 @@ def test_a_newer_request_cancels_the_older(
     start: Start, make_daemon: Callable[..., DaemonUnderTest]
 ) -> None:
     slow = make_daemon(
-        scripted={"script": "word " * 500, "tokens_per_second": 20.0}, inline={"max_tokens": 400}
+        scripted={"script": ENDLESS_LINE, "tokens_per_second": 20.0}, inline={"max_tokens": 400}
     ).start()
     config = "require('ingle').setup { settings = { deadlineMs = 30000, debounceMs = 0 } }"
     nvim = start(CODE, env=slow.env, config=config)

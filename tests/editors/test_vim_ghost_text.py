@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.daemons import DaemonUnderTest, saying
+from support.daemons import ENDLESS_LINE, DaemonUnderTest, saying
 from support.fake_language_server import Play
 from support.shared_editor import SharedEditor, shared_editor
 from support.vim import Vim, reason_to_skip, starter
@@ -294,7 +294,7 @@ def test_lines_that_do_not_fit_are_counted(start: Start, make_daemon: MakeDaemon
 def test_wide_and_long_lines_are_drawn_as_they_will_stand(
     start: Start, make_daemon: MakeDaemon
 ) -> None:
-    text = "あ😀 = 'é" + "x" * 90 + "'"
+    text = "あ😀 = 'é" + ("abcdefghijklmnopqrstuvwxyz0123456789" * 3)[:90] + "x'"
     daemon = make_daemon(scripted={"script": text}).start()
     vim = start({"wide.txt": "ñ\n"}, env=daemon.env)
     vim.wait_attached()
@@ -476,7 +476,7 @@ def test_typing_another_thing_asks_again(vim: Vim) -> None:
 
 def test_a_newer_request_cancels_the_older(start: Start, make_daemon: MakeDaemon) -> None:
     slow = make_daemon(
-        scripted={"script": "word " * 500, "tokens_per_second": 20.0}, inline={"max_tokens": 400}
+        scripted={"script": ENDLESS_LINE, "tokens_per_second": 20.0}, inline={"max_tokens": 400}
     ).start()
     config = "let g:ingle = {'settings': {'deadlineMs': 30000, 'debounceMs': 0}}"
     vim = start(CODE, env=slow.env, config=config)

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("playwright", reason="playwright is not installed")
 
 from support.code_server import missing
+from support.daemons import ENDLESS_LINE
 from support.vscode_window import Stage, Window, a_stage
 from support.waiting import wait_until
 
@@ -177,7 +178,7 @@ def test_typing_something_else_asks_again(ghost: Window, stage: Stage) -> None:
 
 
 def test_the_older_question_is_cancelled(stage: Stage, window: Window) -> None:
-    stage.say("word " * 200, tokens_per_second=20.0)
+    stage.say(ENDLESS_LINE, tokens_per_second=20.0)
     try:
         window.file(f"add{next(_numbers)}.py", ADD)
         before = asked(stage)
@@ -204,7 +205,10 @@ def test_the_older_question_is_cancelled(stage: Stage, window: Window) -> None:
 
 
 def test_the_first_is_shown_before_the_others_are_there(stage: Stage, window: Window) -> None:
-    first, second, third = (" ".join([word] * 10) for word in ("one", "two", "three"))
+    # Ten words each, so that it takes a while.
+    first, second, third = (
+        " ".join(f"{word}{number}" for number in range(10)) for word in ("one", "two", "three")
+    )
     stage.say(first, alternatives=[second, third], tokens_per_second=10.0)
     try:
         window.file(f"add{next(_numbers)}.py", ADD + " ")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import msgpack
 import pytest
@@ -333,6 +334,29 @@ def test_load_and_unload(scripted_daemon: DaemonUnderTest) -> None:
         assert status.pid != worker
         client.load("scripted")
         assert client.status().models[0].pid == status.pid, "loading what is there changes nothing"
+
+
+def test_what_can_be_loaded_again_is_listed(make_daemon: MakeDaemon, tmp_path: Path) -> None:
+    """Also what no store has: the model of the settings, before it was ever loaded and after."""
+
+    def listed(daemon: DaemonUnderTest) -> dict[str, tuple[bool, bool]]:
+        with daemon.client() as client:
+            models = client.models()
+        assert len({model.name for model in models}) == len(models)
+        return {
+            model.name: (model.installed, model.resident)
+            for model in models
+            if model.name in ("scripted", missing)
+        }
+
+    missing = str(tmp_path / "missing.gguf")
+    daemon = make_daemon().start()
+    assert listed(daemon) == {"scripted": (True, True)}
+    with daemon.client() as client:
+        client.unload()
+    assert listed(daemon) == {"scripted": (True, False)}
+    other = make_daemon(model={"engine": "auto", "name": missing}).start(ready=False)
+    assert listed(other) == {missing: (False, False)}
 
 
 def test_watch_reports_until_left(scripted_daemon: DaemonUnderTest) -> None:

@@ -148,6 +148,11 @@ class DaemonUnderTest:
             return False
 
 
+#: For the scripted engine: a completion without an end, since it neither repeats itself nor has a
+#: space at which a line could be long enough.
+ENDLESS_LINE = ".".join(map(str, range(1000)))
+
+
 @contextmanager
 def saying(script: str, **scripted: Any) -> Iterator[DaemonUnderTest]:
     """A running daemon in a folder of its own, whose scripted engine answers everything so."""

@@ -27,6 +27,8 @@ class FakeEngine:
         self.failures: list[Exception] = []
         #: Raised by the next chats alone, one each.
         self.refusals: list[Exception] = []
+        #: What infills say before they wait for `gate`.
+        self.deltas: list[Delta] = []
         #: While set, calls wait for it.
         self.gate: asyncio.Event | None = None
         self.calls: list[dict[str, Any]] = []
@@ -39,11 +41,15 @@ class FakeEngine:
         prefix: str,
         suffix: str = "",
         *,
-        on_text: Callable[[str], None] | None = None,
+        on_delta: Callable[[Delta], None] | None = None,
         **fields: object,
     ) -> Completion:
         self.calls.append({"prefix": prefix, "suffix": suffix, **fields})
         try:
+            for delta in self.deltas:
+                await asyncio.sleep(0)
+                if on_delta:
+                    on_delta(delta)
             if self.gate is not None:
                 await self.gate.wait()
         except asyncio.CancelledError:

@@ -112,6 +112,7 @@ def test_json_is_one_object_a_line_with_every_field(shell: Shell) -> None:
         "text": "Hello, ",
         "tokens": 0,
         "tool": "",
+        "confidence": None,
     }
     assert events[-1]["usage"]["cached_tokens"] == 0
     assert not any("id" in event for event in events)

@@ -169,6 +169,21 @@ def test_a_completion_ends_where_it_goes_round_in_circles() -> None:
     assert made.stream.complete
 
 
+def test_a_line_ends_where_it_is_long_enough() -> None:
+    words = [f" {number}" for number in range(100)]
+    made = plan(form()[0], "x = [" + "1" * 75)
+    told = typed(made, *words)
+    assert len("x = [" + "1" * 75 + told) == 121
+    assert told.endswith(" 16")
+    assert made.stream.complete
+    assert made.stream.cut
+    # One that is long already may go on for a while, and whoever gives a length has it.
+    assert len(typed(plan(form()[0], "x" * 500), *words)) == 41
+    made = plan(form()[0], "x" * 500, max_tokens=200)
+    assert typed(made, *words) == "".join(words)
+    assert not made.stream.cut
+
+
 def test_what_is_typed_already_is_known_to_be_repeated() -> None:
     made = plan(form()[0], "return va")
     assert made.stream.to_repeat == 3

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ingle.errors import Busy, ConnectionLost, DaemonNotRunning
-from ingle.messages import FinishReason
+from ingle.messages import FinishReason, Usage
 from ingle.results import Completion
 from ingle_lsp.inline_completion import Selected
 from ingle_lsp.settings import Settings
@@ -426,6 +426,23 @@ async def test_further_candidates_say_nothing_of_the_pause(editor: InlineEditor)
     editor.settings = Settings()
     await editor.texts(editor.open("x = |\n"), invoked=True)
     assert len(editor.completion._debounce._times) == 1
+
+
+async def test_a_prompt_that_was_computed_first_says_nothing_of_the_next(
+    editor: InlineEditor,
+) -> None:
+    async def slow(*arguments: Any, **fields: Any) -> Completion:
+        editor.now += 0.7
+        return await infill(*arguments, **fields)
+
+    infill = editor.engine.infill
+    editor.engine.infill = slow  # type: ignore[method-assign]
+    editor.settings = Settings(prefetch="never")
+    cold, warm = Usage(prompt_tokens=500), Usage(prompt_tokens=500, cached_tokens=490)
+    for usage in (cold, warm, warm):
+        editor.engine.reply = Completion(text="x", finish="stop", usage=usage)
+        await editor.texts(editor.open("x = |\n"))
+    assert editor.pauses == [0.075, 0.075, pytest.approx(0.2)]
 
 
 async def test_a_request_that_is_given_up_counts(editor: InlineEditor) -> None:

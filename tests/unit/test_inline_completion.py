@@ -19,7 +19,7 @@ from ingle.errors import (
     Malformed,
     ModelNotFound,
 )
-from ingle.messages import FinishReason
+from ingle.messages import Delta, FinishReason, Usage
 from ingle.results import Completion
 from ingle_lsp.documents import Edit
 from ingle_lsp.privacy import GitAnswer
@@ -253,7 +253,7 @@ async def test_a_request_that_was_typed_on_is_left_to_be_ridden_for_a_moment(
 
 
 async def guessed(editor: InlineEditor) -> None:
-    await eventually(lambda: not editor.completion._ahead, "the end of the guess")
+    await eventually(lambda: not editor.completion._background, "the end of the guess")
 
 
 async def test_the_next_line_is_computed_once_a_line_is_whole(editor: InlineEditor) -> None:
@@ -272,7 +272,7 @@ async def test_the_next_line_is_computed_once_a_line_is_whole(editor: InlineEdit
 
 async def test_the_line_break_finds_the_next_line_computed(editor: InlineEditor) -> None:
     assert await editor.ask("if x:\n    y = |\nz", invoked=False) == "a + b"
-    assert not editor.completion._ahead
+    assert not editor.completion._background
     # All of it is typed, or accepted: nothing more is to be said of the line.
     end = editor.type((1, 8), "a + b")
     assert await editor.texts(end) == []
@@ -308,7 +308,7 @@ async def test_no_next_line_is_computed_before_a_line_is_whole(
 ) -> None:
     editor.engine.reply = reply
     await editor.ask(text, invoked=False)
-    assert not editor.completion._ahead
+    assert not editor.completion._background
 
 
 async def test_what_follows_an_accepted_suggestion_is_computed_where_wanted(
@@ -331,11 +331,117 @@ async def test_nothing_is_computed_ahead_for_who_does_not_want_it(editor: Inline
     editor.settings = replace(editor.settings, prefetch="never")
     editor.engine.reply = Completion(text="", finish="stop")
     assert await editor.ask("x = 1|", invoked=False) is None
-    assert not editor.completion._ahead
+    assert not editor.completion._background
     # In a comment, for one who wants none there.
     editor.settings = Settings(debounce_ms=0, in_comments=False)
     assert await editor.ask('"""\nx\n"""\n# x|', invoked=False) is None
-    assert not editor.completion._ahead
+    assert not editor.completion._background
+
+
+def likely(text: str, odds: float) -> Completion:
+    """A completion of two tokens that is right with these odds."""
+    return Completion(
+        text=text, finish="stop", confidence=odds**0.5, usage=Usage(completion_tokens=2)
+    )
+
+
+async def test_what_is_likely_to_be_typed_is_followed_by_the_next_line(
+    editor: InlineEditor,
+) -> None:
+    editor.settings = replace(editor.settings, min_confidence=0.0)
+    editor.engine.reply = likely("return value", 0.2)
+    assert await editor.ask("    |\ny", invoked=False) == "return value"
+    assert not editor.completion._background
+    # What is left of it is likelier the shorter it is: 0.2 ** (5 / 12) is 0.51.
+    assert await editor.texts(editor.type((0, 4), "return")) == [" value"]
+    assert not editor.completion._background
+    assert await editor.texts(editor.type((0, 10), " ")) == ["value"]
+    await editor.until_asked(2)
+    assert editor.engine.calls[1]["prefix"] == "    return value\n    "
+    await guessed(editor)
+    assert await editor.texts(editor.type((0, 11), "v")) == ["alue"]
+    assert len(editor.engine.calls) == 2
+
+
+async def test_a_guess_is_made_once(editor: InlineEditor) -> None:
+    editor.engine.reply = likely("ab", 0.9)
+    assert await editor.ask("x = |\ny", invoked=False) == "ab"
+    editor.engine.gate = asyncio.Event()
+    await editor.until_asked(2)
+    assert await editor.texts(editor.type((0, 4), "a")) == ["b"]
+    assert await editor.texts((0, 5)) == ["b"]
+    editor.engine.gate.set()
+    await guessed(editor)
+    assert len(editor.engine.calls) == 2
+
+
+# --- before an answer is whole ---------------------------------------------------------------
+
+
+@pytest.fixture
+def block(editor: InlineEditor, monkeypatch: pytest.MonkeyPatch) -> InlineEditor:
+    """Three lines, of which two come soon, the second in part."""
+    monkeypatch.setattr("ingle_lsp.so_far.SOON", 0.0)
+    editor.engine.deltas = [
+        Delta(id=1, text="a = 1", confidence=0.9),
+        Delta(id=1, text="\n    b =", confidence=0.9),
+    ]
+    editor.engine.reply = Completion(text="a = 1\n    b = 2\n    c = 3", finish="stop")
+    editor.engine.gate = asyncio.Event()
+    editor.settings = replace(editor.settings, prefetch="never")
+    return editor
+
+
+BLOCK = "def f():\n    |\n"
+
+
+async def test_the_first_lines_of_a_block_are_shown_before_the_last(block: InlineEditor) -> None:
+    assert await block.ask(BLOCK, invoked=False) == "a = 1"
+    assert block.engine.cancelled == 0
+    assert block.engine.gate is not None
+    block.engine.gate.set()
+    await guessed(block)
+    # The rest was followed.
+    assert await block.texts(block.type((1, 4), "a = 1")) == ["\n    b = 2\n    c = 3"]
+    assert len(block.engine.calls) == 1
+
+
+async def test_of_an_unsure_block_nothing_is_shown_early(block: InlineEditor) -> None:
+    block.engine.deltas = [
+        Delta(id=1, text="a = 1\n    b", confidence=0.59),
+        Delta(id=1, text=" = 2\n    c", confidence=0.61),
+    ]
+    assert await block.ask(BLOCK, invoked=False) == "a = 1\n    b = 2"
+
+
+async def test_who_asks_by_a_key_gets_a_block_whole(block: InlineEditor) -> None:
+    asked = block.begin(BLOCK, invoked=True)
+    await block.until_asked()
+    await asyncio.sleep(0)
+    assert not asked.done()
+    assert block.engine.gate is not None
+    block.engine.gate.set()
+    assert await asked == "a = 1\n    b = 2\n    c = 3"
+
+
+async def test_a_block_that_breaks_off_leaves_what_was_shown(block: InlineEditor) -> None:
+    assert await block.ask(BLOCK, invoked=False) == "a = 1"
+    block.engine.failures = [InternalError("broken")]
+    assert block.engine.gate is not None
+    block.engine.gate.set()
+    await guessed(block)
+    assert await block.texts((1, 4)) == ["a = 1"]
+    assert block.told == ["broken"]
+
+
+async def test_a_block_is_given_up_before_anything_of_it_is_shown(block: InlineEditor) -> None:
+    block.engine.deltas = []
+    asked = block.begin(BLOCK, invoked=False)
+    await block.until_asked()
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    await eventually(lambda: block.engine.cancelled == 1, "the end of the request")
 
 
 async def test_a_daemon_that_hangs_is_given_up(

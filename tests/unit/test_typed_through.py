@@ -41,6 +41,25 @@ def test_what_is_typed_to_the_end_is_used_up() -> None:
     assert found(memory, "x = abcd|") == ()
 
 
+def test_nothing_to_say_is_known_of_that_very_place() -> None:
+    memory = TypedThrough()
+    memory.remember(at("x|"), [], "terms", complete=False, whole=True)
+    memory.remember(at("y|"), [], "terms", complete=False)
+    assert memory.find(at("x|"), "terms") == Known((), False, over=True)
+    assert memory.find(at("y|"), "terms") == Known((), False, over=False)
+    assert memory.find(at("x|\n"), "terms") is None
+    assert memory.find(at("xy|"), "terms") is None
+
+
+def test_all_that_there_is_to_say_was_typed() -> None:
+    memory = TypedThrough()
+    memory.remember(at("x = |"), ["abc"], "terms", complete=False, whole=True)
+    assert memory.find(at("x = abc|"), "terms") == Known((), False, over=True)
+    assert memory.find(at("x = ab|"), "terms") == Known(("c",), False)
+    assert memory.find(at("x = abcd|"), "terms") is None
+    assert memory.find(at("x = abc|)"), "terms") is None
+
+
 def test_going_back_before_it_began_is_another_place() -> None:
     memory = known("x = |", "abc")
     assert found(memory, "x =|") == ()
@@ -96,9 +115,3 @@ def test_a_closed_document_is_forgotten() -> None:
     memory.forget("file:///a.py")
     assert found(memory, "x = |") == ()
     assert memory.find(at("y = |", "file:///b.py"), "terms") is not None
-
-
-def test_nothing_is_not_remembered() -> None:
-    memory = known("x = |", "abc")
-    memory.remember(at("x = |"), [], "terms", complete=True)
-    assert found(memory, "x = |") == ("abc",)

@@ -1,7 +1,7 @@
 """What of a model's continuation becomes a completion: the line, or the block, at the cursor.
 
-Owns where a completion ends (newline, dedent, markers, length, going round in circles) and what is
-dropped from its front (text the user already typed). Knows no tokens and no model.
+Owns where a completion ends (newline, dedent, markers, long lines, circles) and what is dropped
+from its front (text the user already typed). Knows no tokens and no model.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ from .text_cut import TextCut
 
 #: A block is cut after so many lines; nobody reads more ghost text at once.
 MAX_LINES = 24
+#: A completion of one line ends at the first word that reaches this column, if it is as long as
+#: that: hardly anybody writes longer lines of code, and in prose nobody reads further ahead.
+MAX_COLUMN = 120
+MIN_LENGTH = 40
 
 _TAB = 4
 _LINE_PARTS = re.compile(r"\n[ \t]*|[^\n]+")
@@ -31,18 +35,29 @@ class CompletionText:
     """A filter over the generated text; how the text is split makes no difference."""
 
     def __init__(
-        self, *, line: str, multiline: bool, typed: str = "", markers: Sequence[str] = ()
+        self,
+        *,
+        line: str,
+        multiline: bool,
+        typed: str = "",
+        markers: Sequence[str] = (),
+        any_length: bool = False,
     ) -> None:
         """`line`: the cursor's line up to the cursor. `typed`: what the model repeats of it first.
 
-        `markers`: texts that end the completion wherever they come.
+        `markers`: texts that end the completion wherever they come. `any_length`: a line may be as
+        long as it likes.
         """
         self._cut = TextCut(markers)
         self._typed = typed
         self._block = _Block(line) if multiline else None
         #: The whole lines that are looked at for circles: the first has its indentation.
         self._written = "" if line.strip() else line
+        #: Characters that may come before a space ends the line; None for any number.
+        self._room = None if multiline or any_length else max(MIN_LENGTH, MAX_COLUMN - _width(line))
         self._over = False
+        #: Whether it was ended because it was long enough.
+        self.cut = False
 
     @property
     def to_repeat(self) -> int:
@@ -85,10 +100,15 @@ class CompletionText:
         else:
             shown = re.split(r"[\r\n]", text, maxsplit=1)[0]
             self._over = len(shown) < len(text)
-        return self._until_it_repeats(shown)
+        return self._until_it_is_enough(shown)
 
-    def _until_it_repeats(self, shown: str) -> str:
+    def _until_it_is_enough(self, shown: str) -> str:
         for at, character in enumerate(shown, 1):
+            if self._room is not None:
+                if character == " " and self._room <= 0:
+                    self._over = self.cut = True
+                    return shown[: at - 1]
+                self._room -= 1
             self._written += character
             if character == "\n":
                 repeats = repeated_lines(self._written.split("\n")[:-1])

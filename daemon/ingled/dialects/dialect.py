@@ -43,6 +43,11 @@ class Stream(ABC):
         return False
 
     @property
+    def cut(self) -> bool:
+        """True when it is complete only because it is long enough."""
+        return False
+
+    @property
     def to_repeat(self) -> int:
         """Characters that the model still has to say again before it says anything new."""
         return 0

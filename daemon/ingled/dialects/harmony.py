@@ -134,6 +134,7 @@ class HarmonyDialect(Dialect):
                 *([fence] if not line else []),
                 *unless_in(window.prefix + window.suffix, (*MARKERS, *_HARMONY_MARKERS)),
             ],
+            any_length=request.max_tokens is not None,
         )
         job = infill_job(
             job_id, request, prompt, max_tokens, stop_ids=self._message_ends, stop_texts=[]

@@ -304,6 +304,10 @@ class HarmonyInfillStream(Stream):
         return self._over or self._text.complete
 
     @property
+    def cut(self) -> bool:
+        return self._text.cut
+
+    @property
     def to_repeat(self) -> int:
         return self._text.to_repeat
 

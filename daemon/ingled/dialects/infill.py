@@ -239,6 +239,7 @@ class InfillForm:
             multiline=request.multiline,
             typed=typed,
             markers=unless_in(window.prefix + window.suffix, MARKERS),
+            any_length=request.max_tokens is not None,
         )
         return Plan(job=job, stream=TextInfillStream(text))
 
@@ -277,6 +278,10 @@ class TextInfillStream(Stream):
     @property
     def complete(self) -> bool:
         return self._text.complete
+
+    @property
+    def cut(self) -> bool:
+        return self._text.cut
 
     @property
     def to_repeat(self) -> int:

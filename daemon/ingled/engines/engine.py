@@ -73,6 +73,8 @@ class Capabilities:
     #: Whether jobs that run at the same time slow each other down about as much as their number:
     #: where a step is bound by arithmetic, not by reading the weights.
     exclusive: bool = False
+    #: Whether its first job is worth doing for nobody: the next ones are faster, and measured.
+    warms_up: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -133,6 +133,7 @@ class Scripted(Engine):
             device="script",
             chat_template=_CHAT_TEMPLATE,
             eos_token=_CONTROL[1],
+            warms_up=False,
         )
 
     @property

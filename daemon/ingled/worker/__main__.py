@@ -28,7 +28,9 @@ from ingled.engines.engine import Engine, ModelSpec
 from ingled.engines.registry import create
 from ingled.memory import resident_bytes
 
+from .rates import Rates
 from .runner import Runner, where
+from .warm_up import warm_up
 from .wire import (
     Configure,
     Halt,
@@ -99,6 +101,7 @@ class EngineThread(threading.Thread):
                 lambda fraction, detail: self._send(Loading(fraction=fraction, detail=detail)),
             )
             dialect = choose(engine.tokenizer, able, spec.path, paths.cache_dir())
+            rates = warm_up(engine) if able.warms_up else Rates()
         except IngleError as error:
             self._send(LoadRefused(code=error.code or LoadFailed.code, message=str(error)))
             return None
@@ -124,7 +127,7 @@ class EngineThread(threading.Thread):
                 exclusive=able.exclusive,
             )
         )
-        return Runner(engine, dialect, able.context, self._send)
+        return Runner(engine, dialect, able.context, self._send, rates)
 
     def _serve(self, engine: Engine, runner: Runner) -> None:
         while True:

@@ -62,17 +62,32 @@ class _Active:
     prefill_ms: float = 0.0
     decode_ms: float = 0.0
 
+    @property
+    def confidence(self) -> float | None:
+        """Geometric mean of the token probabilities so far; None without any."""
+        if not self.logprob_count:
+            return None
+        return math.exp(self.logprob_sum / self.logprob_count)
+
 
 class Runner:
     """See the module."""
 
-    def __init__(self, engine: Engine, dialect: Dialect, context: int, send: Send) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        dialect: Dialect,
+        context: int,
+        send: Send,
+        rates: Rates | None = None,
+    ) -> None:
+        """`rates`: measured already."""
         self._engine = engine
         self._dialect = dialect
         self._context = context
         self._send = send
         self._active: dict[int, _Active] = {}
-        self._rates = Rates()
+        self._rates = rates or Rates()
         self.defaults = Defaults()
 
     def run(self, message: Run) -> None:
@@ -156,21 +171,22 @@ class Runner:
             active.logprob_count += len(event.logprobs)
         pieces = active.stream.feed(event.ids, event.text)
         for piece in pieces:
-            self._send_piece(event.job, piece)
+            self._send_piece(active, piece)
         if active.report and not pieces:
-            self._send_piece(event.job, Piece(channel="final", text="", tokens=len(event.ids)))
+            self._send_piece(active, Piece(channel="final", text="", tokens=len(event.ids)))
         if active.stream.complete:
-            active.finish = "stop"
+            active.finish = "length" if active.stream.cut else "stop"
             self._engine.cancel(event.job)
 
-    def _send_piece(self, job: int, piece: Piece) -> None:
+    def _send_piece(self, active: _Active, piece: Piece) -> None:
         self._send(
             JobPiece(
-                job=job,
+                job=active.job.id,
                 channel=piece.channel,
                 text=piece.text,
                 tokens=piece.tokens,
                 tool=piece.tool,
+                confidence=active.confidence,
             )
         )
 
@@ -191,12 +207,9 @@ class Runner:
     def _end(self, job: int, active: _Active, finish: FinishReason) -> None:
         del self._active[job]
         for piece in active.stream.finish():
-            self._send_piece(job, piece)
+            self._send_piece(active, piece)
         if finish == "stop" and active.stream.called:
             finish = "tool_call"
-        confidence = None
-        if active.logprob_count:
-            confidence = math.exp(active.logprob_sum / active.logprob_count)
         self._send(
             JobDone(
                 job=job,
@@ -207,7 +220,7 @@ class Runner:
                     completion_tokens=len(active.ids),
                 ),
                 timings=Timings(prefill_ms=active.prefill_ms, decode_ms=active.decode_ms),
-                confidence=confidence,
+                confidence=active.confidence,
                 memory_bytes=resident_bytes(),
                 prefill_tokens_per_second=self._rates.prefill,
                 decode_tokens_per_second=self._rates.decode,

@@ -129,6 +129,8 @@ class JobPiece(Message, tag="job_piece", kw_only=True, frozen=True):
     text: str
     tokens: int
     tool: str
+    #: As in `ingle.messages.Delta`.
+    confidence: float | None = None
 
 
 class JobPaused(Message, tag="job_paused", kw_only=True, frozen=True):

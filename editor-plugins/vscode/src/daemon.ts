@@ -3,7 +3,7 @@
 import * as vscode from "vscode";
 import { UserError } from "./errors";
 import { withProgress } from "./progress";
-import { COMMAND, type Model, type Status } from "./protocol";
+import { COMMAND, type Model } from "./protocol";
 import type { Server } from "./server";
 
 /** Minutes for which the menu offers to pause suggestions. */
@@ -25,11 +25,6 @@ export async function loadModel(server: Server): Promise<void> {
       description: resident ? "loaded" : reason,
       detail: description,
     }));
-  // The one that the daemon is set to may be none that it lists, such as a file.
-  const { model } = await server.command<Status>(COMMAND.status);
-  if (model !== "" && !models.some(({ name }) => name === model)) {
-    items.unshift({ label: model, description: "", detail: "The daemon's own model" });
-  }
   if (items.length === 0) {
     throw new UserError("no model is installed: `ingle pull` in a terminal gets one");
   }

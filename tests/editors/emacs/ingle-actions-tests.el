@@ -181,8 +181,10 @@
     (ingle-unload-model)
     (ingle-test-said "the model is unloaded")
     (ingle-test-wait (equal (plist-get (ingle--status) :state) "idle"))
-    (ingle-load-model)
-    (ingle-test-said "no model is installed")
+    (cl-letf (((symbol-function 'completing-read)
+               (lambda (_prompt names &rest _) (should (equal names '("scripted"))) "scripted")))
+      (ingle-load-model)
+      (ingle-test-said "scripted is loaded"))
     (unwind-protect
         (progn
           (ingle-set-effort 'high)

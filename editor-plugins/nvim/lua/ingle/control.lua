@@ -39,18 +39,8 @@ local function rank(model)
   return model.resident and 1 or model.installed and 2 or 3
 end
 
---- The models that the daemon knows, and the one that it was started with, which may be in no
---- list; what can be used comes first.
-local function complete(models)
-  local now = status.current or {}
-  local is_listed = not now.model or now.model == ''
-  for _, model in ipairs(models) do
-    is_listed = is_listed or model.name == now.model
-  end
-  if not is_listed then
-    local is_resident = now.state == 'ready' or now.state == 'busy'
-    table.insert(models, { name = now.model, installed = true, resident = is_resident })
-  end
+--- What can be used comes first.
+local function ordered(models)
   local places = {}
   for place, model in ipairs(models) do
     places[model] = place
@@ -70,7 +60,7 @@ local function with_models(use)
     if err then
       return use(err)
     end
-    local models = complete(found)
+    local models = ordered(found)
     M.model_names = vim.tbl_map(function(model)
       return model.name
     end, models)
