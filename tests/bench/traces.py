@@ -11,13 +11,13 @@ Of a file only the surroundings are kept, `before` and `AFTER` lines, so that a 
 them into a prompt at all; what is not ASCII is left out.
 
 **Time between keys.** Log-normal, by what the key begins. That keystroke intervals are right-skewed
-and that a log-normal fits them well: González et al. 2021, "On the shape of timings distributions
-in free-text keystroke dynamics profiles", Heliyon 7(11) e08413. Typical intervals inside of words:
-Dhakal et al. 2018, "Observations on typing from 136 million keystrokes", CHI '18 (168,000 people;
-practised ones stay below 200 ms). That pauses are longer at larger units (word, line): Conijn et
-al. 2019, "Understanding the keystroke log", Reading and Writing 32. The medians and spreads in
-`PACES` are ours, of somebody who types with practice and thinks before each line. Rests are cut at
-`LONGEST` seconds: nothing happens in the rest of a longer one.
+and that a log-normal fits them well, if not best of all: González et al. 2021, "On the shape of
+timings distributions in free-text keystroke dynamics profiles", Heliyon 7(11) e08413. Typical
+intervals inside of words: Dhakal et al. 2018, "Observations on typing from 136 million keystrokes",
+CHI '18 (168,000 people; practised ones stay below 200 ms). That pauses are longer at larger units
+(word, line): Conijn et al. 2019, "Understanding the keystroke log", Reading and Writing 32. The
+medians and spreads in `PACES` are ours, of somebody who types with practice and thinks before each
+line. Rests are cut at `LONGEST` seconds: nothing happens in the rest of a longer one.
 
 **Corrections.** A key goes wrong with `SLIP` probability; up to three wrong letters are typed
 before it is seen, and each is erased with a key of its own.
