@@ -80,6 +80,13 @@ def _one_of(words: tuple[str, ...]) -> Callable[[Any], str]:
     return check
 
 
+def _how_often(value: Any) -> str:
+    # Whoever takes it for a switch means all of it or nothing.
+    if isinstance(value, bool):
+        return "always" if value else "never"
+    return _one_of(get_args(Prefetch))(value)
+
+
 def _auto_or(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda value: value if value == "auto" else check(value)
 
@@ -180,7 +187,7 @@ TABLE = (
         "prefetch",
         "prefetch",
         '"auto", "never" or "always"',
-        _one_of(get_args(Prefetch)),
+        _how_often,
         "What is computed ahead while the model has nothing else to do: the next line once one is "
         "whole (auto), also what follows the completion that is shown (always), or nothing.",
     ),

@@ -56,9 +56,16 @@ def test_every_setting_is_taken(wrapped: bool) -> None:
     )
 
 
+@pytest.mark.parametrize(("given", "taken"), [(True, "always"), (False, "never")])
+def test_prefetch_as_a_switch(given: bool, taken: str) -> None:
+    assert updated(Settings(), {"prefetch": given}) == (Settings(prefetch=taken), [])  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("prefetch", 1),
+        ("prefetch", "sometimes"),
         ("enabled", 1),
         ("enabled", "yes"),
         ("startDaemon", []),
