@@ -59,13 +59,20 @@ def with_ghost(emacs: Emacs) -> Emacs:
     return emacs
 
 
+def wait_cursor(emacs: Emacs, row: int, column: int) -> None:
+    """The screen is drawn piece by piece, the cursor last."""
+    wait_until(
+        lambda: emacs.terminal.cursor == (row, column), what=f"the cursor at {(row, column)}"
+    )
+
+
 # --- ghost text --------------------------------------------------------------------------------
 
 
 def test_ghost_text_is_drawn_after_the_cursor(start: Start, daemon: DaemonUnderTest) -> None:
     emacs = with_ghost(start(daemon))
     assert emacs.terminal.lines()[1] == "    return a + b"
-    assert emacs.terminal.cursor == (1, len("    return "))
+    wait_cursor(emacs, 1, len("    return "))
     assert emacs.text() == "def add(a, b):\n    return \n"
     emacs.picture("emacs-ghost-text")
 
@@ -125,7 +132,7 @@ def test_several_lines_push_the_rest_down(start: Start, make_daemon: MakeDaemon)
     emacs.press("C-c", "_", "i")
     emacs.wait_ghost("    return a + b")
     assert emacs.terminal.lines()[1:3] == ["def add(a, b):", "    return a + b"]
-    assert emacs.terminal.cursor == (1, len("def add(a, b):"))
+    wait_cursor(emacs, 1, len("def add(a, b):"))
     emacs.press("Tab")
     wait_until(
         lambda: emacs.text().startswith("# first\ndef add(a, b):\n    return a + b"),

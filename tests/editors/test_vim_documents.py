@@ -59,14 +59,14 @@ def edited(vim: Vim, text: str, name: str = "", more: bytes | None = None) -> st
     return (vim.home / name).as_uri()
 
 
-def server_text(vim: Vim, uri: str) -> str:
-    """The text that the server has, after Vim told it all."""
+def server_text(vim: Vim, uri: str) -> str | None:
+    """The text that the server has, after Vim told it all; None if it is closed there."""
     vim.call("ingle#documents#SyncAll()")
     # An answer means that all before it was recorded.
     before = len(vim.sent("ingle.barrier"))
     vim.call("ingle#client#Notify('ingle.barrier', {})")
     vim.wait_for(lambda: len(vim.sent("ingle.barrier")) > before, "all messages")
-    return mirrored(vim.sent())[uri]
+    return mirrored(vim.sent()).get(uri)
 
 
 def vim_text(vim: Vim) -> str:
@@ -76,9 +76,12 @@ def vim_text(vim: Vim) -> str:
 
 
 def check(vim: Vim, uri: str, what: str) -> None:
-    # `:edit!` closes it, and opens it again soon.
-    vim.wait_for(lambda: uri in open_uris(vim), "an attached buffer")
-    assert server_text(vim, uri) == vim_text(vim), what
+    found = None
+    while found is None:
+        # `:edit!` closes it a moment later, and opens it again soon.
+        vim.wait_for(lambda: uri in open_uris(vim), "an attached buffer")
+        found = server_text(vim, uri)
+    assert found == vim_text(vim), what
 
 
 # --- changes -------------------------------------------------------------------------------------

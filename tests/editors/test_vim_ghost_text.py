@@ -92,7 +92,7 @@ def no_trouble(vim: Vim) -> None:
 
 def test_it_is_drawn_at_the_cursor(vim: Vim) -> None:
     assert vim.lines()[1] == "    return a + b"
-    assert vim.terminal.cursor == (1, 11)
+    vim.wait_for(lambda: vim.terminal.cursor == (1, 11), "the cursor where it was")
     assert vim.text()[1] == "    return "
     vim.picture("vim-ghost-text")
 
