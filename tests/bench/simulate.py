@@ -1,6 +1,6 @@
 """`python -m tests.bench.simulate`: policies side by side, in simulated time.
 
-Thousands of clients in seconds, on engines that are not at hand. Prints latencies of completions,
+Thousands of clients in a minute, on engines that are not at hand. Prints latencies of completions,
 what chats got meanwhile, tokens for nobody, and how equally clients were served.
 """
 
