@@ -25,8 +25,9 @@ class OpenJob:
     request: OpenRequest | None
     #: Of completions in a named document.
     ride: Ride | None
-    #: Tokens generated so far, for whomever.
+    #: Tokens generated so far, for whomever, and their confidence.
     tokens: int = 0
+    confidence: float | None = None
 
 
 class OpenJobs:

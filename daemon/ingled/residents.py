@@ -127,11 +127,11 @@ class Residents:
             service.name: ModelInfo(name=service.name, installed=True, engine=service.engine)
             for service in self.services()
         }
+        names = {info.name for info in listed}
         configured = self._configured()
-        if configured and configured not in others:
+        if configured and configured not in names | others.keys():
             is_there = configured == SCRIPTED or await asyncio.to_thread(os.path.exists, configured)
             others[configured] = ModelInfo(name=configured, installed=is_there)
-        names = {info.name for info in listed}
         return [
             msgspec.structs.replace(info, resident=info.name in resident)
             for info in [*listed, *(info for name, info in others.items() if name not in names)]

@@ -237,6 +237,7 @@ class ModelService:
         if job is None:
             return
         job.tokens += message.tokens
+        job.confidence = message.confidence
         if job.request and self._scheduler.ending(job.number) is None:
             self._deliver(job, job.request, message)
         now = self._loop.time()
@@ -311,7 +312,7 @@ class ModelService:
         older.done(finish="superseded", model=self.name)
         newer.send(Started(id=newer.message.id, model=self.name))
         if text:
-            newer.send(Delta(id=newer.message.id, text=text))
+            newer.send(Delta(id=newer.message.id, text=text, confidence=job.confidence))
         ticket = self._ticket(job.number, newer)
         self._apply(self._scheduler.rebase(job.number, ticket, self._loop.time()))
         return True

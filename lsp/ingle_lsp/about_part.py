@@ -21,6 +21,7 @@ from .answers import Refused
 from .asking import Waiting, ask, context_tokens
 from .documents import Document
 from .enclosing import Part, enclosing, paragraph
+from .positions import is_unicode
 from .privacy import is_secret_text
 from .progress import Work
 from .prompts import Excerpt
@@ -119,7 +120,7 @@ async def ask_about(
         fields["effort"] = server.settings.effort
     room = _room(await context_tokens(server.connection), len(excerpt.code), len(task))
     around = prompts.surroundings(excerpt, room)
-    if is_secret_text(around) or not _is_unicode(around):
+    if is_secret_text(around) or not is_unicode(around):
         # Not the part's own fault: it goes without them.
         room = 0
     for attempt in dict.fromkeys((room, 0)):
@@ -156,11 +157,3 @@ def _size(lines: Sequence[str], part: Part) -> int:
 def _unix(line: str) -> str:
     content = line.rstrip("\r\n")
     return content if len(content) == len(line) else content + "\n"
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -166,7 +166,7 @@ class InlineCompletion:
         known = self._find(question)
         texts = known.texts if known is not None else ()
         if not question.invoked:
-            self._look_ahead(question)
+            self._look_ahead(question, known)
         if known is not None and _is_answer(known, question):
             return texts if question.is_wanted else ()
         if not question.invoked:
@@ -182,7 +182,7 @@ class InlineCompletion:
                 return ()
             texts = self._taken(question, completion)
             if question.candidates == 1:
-                self._look_ahead(question)
+                self._look_ahead(question, self._find(question))
                 return texts
             if texts and self._first_at_once():
                 task = asyncio.create_task(self._add(question, texts))
@@ -272,9 +272,8 @@ class InlineCompletion:
 
     # --- the next suggestion ---------------------------------------------------------------
 
-    def _look_ahead(self, question: Question) -> None:
+    def _look_ahead(self, question: Question, known: Known | None) -> None:
         """Compute what will probably be asked for next, if the model has nothing else to do."""
-        known = self._find(question)
         guess = following(question, known, self._find) if known is not None else None
         if guess is not None and guess.spot != self._guess:
             self._guess = guess.spot

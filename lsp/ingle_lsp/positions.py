@@ -67,10 +67,15 @@ def cut(line: str, units: int, encoding: Encoding) -> tuple[str, str]:
 
 def mended(text: str) -> str:
     """`text` with surrogate halves that met again joined to their character."""
-    if text.isascii():
+    if text.isascii() or is_unicode(text):
         return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+
+
+def is_unicode(text: str) -> bool:
+    """False for half a surrogate pair, which no message can carry."""
     try:
         text.encode()
     except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
-    return text
+        return False
+    return True

@@ -12,6 +12,7 @@ from . import indentation
 from .documents import Document, Place
 from .folders import is_inside
 from .infilling import SUFFIX_CHARACTERS
+from .positions import is_unicode
 from .postprocess import Cursor, wants_block
 from .privacy import is_secret_text
 from .settings import Settings
@@ -98,7 +99,7 @@ def question_at(
         suffix=unix(document.after(place, LOOK_AHEAD_CHARACTERS)),
     )
     sent = cursor.prefix + cursor.suffix[:SUFFIX_CHARACTERS]
-    if not sent.strip() or is_secret_text(sent) or not _is_unicode(sent):
+    if not sent.strip() or is_secret_text(sent) or not is_unicode(sent):
         return None
     if not invoked and _is_inside_word(cursor):
         return None
@@ -120,12 +121,3 @@ def unix(text: str) -> str:
 def _is_inside_word(cursor: Cursor) -> bool:
     """Between two letters there is nothing to add that typing on would not make wrong."""
     return cursor.line[-1:].isalnum() and cursor.rest[:1].isalnum()
-
-
-def _is_unicode(text: str) -> bool:
-    """False for half a surrogate pair, which no message can carry."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

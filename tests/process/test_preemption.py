@@ -181,7 +181,11 @@ def test_a_guess_is_computed_when_nothing_else_is_and_becomes_the_answer(
         )
         first_delta(guess)
         wanted = editor.call(Infill, prefix="x = alp", document="d", deadline_ms=30_000)
-        assert text(list(wanted)) == "ha beta gamma delta epsilon"
+        events = list(wanted)
+        assert text(events) == "ha beta gamma delta epsilon"
+        # Whoever looks at the first words knows how sure they are, too.
+        deltas = [event for event in events if isinstance(event, Delta)]
+        assert all(delta.confidence is not None for delta in deltas)
         assert list(guess)[-1].finish == "superseded"  # type: ignore[attr-defined]
         talking = chat(talker)
         first_delta(talking)

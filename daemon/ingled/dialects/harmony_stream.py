@@ -24,6 +24,7 @@ from .completion_text import CompletionText
 from .dialect import Piece, Stream
 from .harmony_header import CHANNELS, THOUGHT, Header, is_other_role, read_header, read_unfinished
 from .harmony_vocabulary import ORDINARY
+from .infill_stream import InfillStream
 from .text_cut import TextCut
 
 if TYPE_CHECKING:
@@ -290,26 +291,17 @@ def _is_object(text: str) -> bool:
         return False
 
 
-class HarmonyInfillStream(Stream):
+class HarmonyInfillStream(InfillStream):
     """A completion, from inside an open `final` message: any control token ends it."""
 
     def __init__(self, encoding: HarmonyEncoding, text: CompletionText) -> None:
+        super().__init__(text)
         self._message = MessageText(encoding, "final")
-        self._text = text
         self._over = False
-        self._tokens = 0
 
     @property
     def complete(self) -> bool:
-        return self._over or self._text.complete
-
-    @property
-    def cut(self) -> bool:
-        return self._text.cut
-
-    @property
-    def to_repeat(self) -> int:
-        return self._text.to_repeat
+        return self._over or super().complete
 
     def feed(self, ids: Sequence[int], _text: str) -> list[Piece]:
         shown = ""
@@ -325,10 +317,4 @@ class HarmonyInfillStream(Stream):
         return self._pieces(shown)
 
     def finish(self) -> list[Piece]:
-        return [] if self._over else self._pieces(self._text.finish())
-
-    def _pieces(self, shown: str) -> list[Piece]:
-        if not shown:
-            return []
-        tokens, self._tokens = self._tokens, 0
-        return [Piece(channel="final", text=shown, tokens=tokens)]
+        return [] if self._over else super().finish()

@@ -20,7 +20,8 @@ from ingled.engines.engine import Capabilities, Job, Sampling, Tokenizer
 
 from .completion_text import CompletionText
 from .context_window import ContextWindows, Layout, Limits, Window
-from .dialect import Budget, Defaults, Piece, Plan, Stream
+from .dialect import Budget, Defaults, Plan
+from .infill_stream import TextInfillStream
 
 #: Longer "words" (encoded data, …) are not healed.
 MAX_HEALED = 64
@@ -259,39 +260,6 @@ class InfillForm:
             return ids
         # An empty prompt is no prompt: begin a document.
         return [self._separator] if self._separator is not None else tokenizer.encode("\n")
-
-
-class TextInfillStream(Stream):
-    """A completion from the engine's text."""
-
-    def __init__(self, text: CompletionText) -> None:
-        self._text = text
-        self._tokens = 0
-
-    def feed(self, ids: Sequence[int], text: str) -> list[Piece]:
-        self._tokens += len(ids)
-        return self._pieces(self._text.feed(text))
-
-    def finish(self) -> list[Piece]:
-        return self._pieces(self._text.finish())
-
-    @property
-    def complete(self) -> bool:
-        return self._text.complete
-
-    @property
-    def cut(self) -> bool:
-        return self._text.cut
-
-    @property
-    def to_repeat(self) -> int:
-        return self._text.to_repeat
-
-    def _pieces(self, shown: str) -> list[Piece]:
-        if not shown:
-            return []
-        tokens, self._tokens = self._tokens, 0
-        return [Piece(channel="final", text=shown, tokens=tokens)]
 
 
 @dataclass(frozen=True, kw_only=True)
